@@ -98,7 +98,7 @@ pub struct Slot {
 }
 
 /// Where the original program holds a saved value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SlotOrigin {
     /// A parameter or local, by index.
     Local(u32),

@@ -1,0 +1,13 @@
+//! Analyses: they look at the module or at a lifted function, return what they found, and change
+//! nothing.
+
+mod call_graph;
+mod control_flow;
+mod layout;
+mod liveness;
+mod scan;
+
+pub(crate) use call_graph::{Reason, Suspension, suspension};
+pub(crate) use layout::{Frame, SafePoint, frame_layout};
+pub(crate) use liveness::{Liveness, liveness};
+pub(crate) use scan::{CodeFacts, scan};

@@ -1,0 +1,115 @@
+//! Safe points and frame layout: what a function saves, where, and in which order.
+//!
+//! Both depend on the original function alone, never on how the rewriting is done, so all variants of
+//! one module read each other's snapshots. A frame holds the locals that are live at the safe point and
+//! the operands that lie under the call (or on the stack at the loop). An operand that can be made again
+//! is not saved; if it is read from a local, that local counts as live.
+//!
+//! Slots that few safe points need come first: a safe point saves from its lowest live slot to the end,
+//! so one run of save instructions with several entries serves the whole function.
+
+use indexmap::{IndexMap, IndexSet};
+use wasm_migrate_abi::{SafePointKind, SlotOrigin, ValueType};
+use wasmparser::Operator;
+
+use crate::analysis::Liveness;
+use crate::ir::{Function, OpId};
+
+/// A safe point of a function. Its id is its index in [`Frame::safe_points`].
+#[derive(Debug)]
+pub(crate) struct SafePoint {
+    pub(crate) kind: SafePointKind,
+    /// The loop or call; the first operator for the entry.
+    pub(crate) op: OpId,
+    /// Live slots, ascending.
+    pub(crate) live: Vec<u32>,
+}
+
+/// What a function saves.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) slots: Vec<(SlotOrigin, ValueType)>,
+    /// In program order; the first is the function's entry.
+    pub(crate) safe_points: Vec<SafePoint>,
+}
+
+/// A host reference that lives across a safe point, and so cannot be saved.
+#[derive(Debug)]
+pub(crate) struct LiveHostReference {
+    pub(crate) op: OpId,
+}
+
+/// Lays out the frames of a function.
+pub(crate) fn frame_layout(
+    function: &Function<'_>,
+    liveness: &Liveness,
+) -> Result<Frame, LiveHostReference> {
+    let mut points = vec![(SafePointKind::Entry, OpId(0), live_locals(function, &liveness.entry))];
+    for (candidate, live) in function.candidates.iter().zip(&liveness.candidates) {
+        let mut values = live_locals(function, live);
+        for (height, operand) in (0..).zip(&candidate.operands) {
+            match function.ops[operand.origin.index()].operator {
+                Operator::LocalGet { local_index } if is_remade(function, operand.origin) => {
+                    values.insert((SlotOrigin::Local(local_index), operand.value_type));
+                }
+                _ if is_remade(function, operand.origin) => {}
+                _ => {
+                    values.insert((SlotOrigin::Operand(height), operand.value_type));
+                }
+            }
+        }
+        let kind = match function.ops[candidate.op.index()].operator {
+            Operator::Loop { .. } => SafePointKind::Loop,
+            Operator::CallIndirect { .. } => SafePointKind::CallIndirect,
+            _ => SafePointKind::Call,
+        };
+        points.push((kind, candidate.op, values));
+    }
+    for (_, op, values) in &points {
+        if values.iter().any(|(_, ty)| *ty == ValueType::ExternRef) {
+            return Err(LiveHostReference { op: *op });
+        }
+    }
+    let slots = order_slots(points.iter().map(|(_, _, values)| values));
+    let safe_points = points
+        .into_iter()
+        .map(|(kind, op, values)| {
+            let mut live: Vec<u32> = values
+                .iter()
+                .map(|value| slots.get_index_of(value).expect("every live value has a slot"))
+                .map(|slot| u32::try_from(slot).expect("fewer slots than bytes"))
+                .collect();
+            live.sort_unstable();
+            SafePoint { kind, op, live }
+        })
+        .collect();
+    Ok(Frame { slots: slots.into_iter().collect(), safe_points })
+}
+
+fn is_remade(function: &Function<'_>, origin: OpId) -> bool {
+    function.rematerializable[origin.index()]
+}
+
+type Values = IndexSet<(SlotOrigin, ValueType)>;
+
+fn live_locals(function: &Function<'_>, live: &fixedbitset::FixedBitSet) -> Values {
+    live.ones()
+        .map(|local| {
+            let index = u32::try_from(local).expect("validated");
+            (SlotOrigin::Local(index), function.locals[local])
+        })
+        .collect()
+}
+
+fn order_slots<'v>(live_sets: impl Iterator<Item = &'v Values>) -> Values {
+    let mut uses: IndexMap<(SlotOrigin, ValueType), u32> = IndexMap::new();
+    for value in live_sets.flatten() {
+        *uses.entry(*value).or_default() += 1;
+    }
+    let rank = |(origin, ty): &(SlotOrigin, ValueType)| match *origin {
+        SlotOrigin::Local(index) => (0, index, *ty),
+        SlotOrigin::Operand(height) => (1, height, *ty),
+    };
+    uses.sort_by(|a, a_uses, b, b_uses| a_uses.cmp(b_uses).then_with(|| rank(a).cmp(&rank(b))));
+    uses.into_keys().collect()
+}

@@ -1,0 +1,85 @@
+//! The description section: what was decided about frames and state, for hosts to read.
+
+use indexmap::IndexSet;
+use wasm_migrate_abi::{
+    Description, Function, GlobalState, SafePoint, Slot, TableState,
+};
+
+use crate::analysis::{CodeFacts, Frame};
+use crate::features;
+use crate::module::Module;
+use crate::pipeline::Rewritten;
+use crate::plan::{Plan, captured_tables, count32};
+
+/// Describes the module. `wrappers` are the frames of imports that may block.
+pub(crate) fn describe(
+    module: &Module<'_>,
+    code: &CodeFacts,
+    plan: &Plan,
+    wrappers: &[(u32, Frame)],
+    functions: &[Rewritten],
+) -> Description {
+    let globals = (0..).zip(&module.globals).filter(|(_, global)| global.mutable);
+    let tables = captured_tables(module, code);
+    let no_offsets = [0; 2];
+    let imported = wrappers
+        .iter()
+        .map(|(index, frame)| describe_function(module, plan, *index, 0, frame, &no_offsets));
+    let defined = functions.iter().filter_map(|function| {
+        let (frame, offsets) = function.frame.as_ref()?;
+        let start = count32(function.original.start);
+        Some(describe_function(module, plan, function.index, start, frame, offsets))
+    });
+    let value_type = |ty| features::value_type(ty).expect("refused when the module was read");
+    Description {
+        original_digest: *blake3::hash(module.bytes).as_bytes(),
+        globals: globals
+            .map(|(index, global)| GlobalState { index, value_type: value_type(global.content_type) })
+            .collect(),
+        data_drops: plan.globals.data_dropped.keys().copied().collect(),
+        element_drops: plan.globals.element_dropped.keys().copied().collect(),
+        memories: count32(module.memories.len()),
+        tables: tables
+            .into_iter()
+            .map(|index| {
+                let ty = module.tables[index as usize].element_type;
+                TableState { index, element_type: value_type(wasmparser::ValType::Ref(ty)) }
+            })
+            .collect(),
+        function_refs: plan.function_refs.clone(),
+        functions: imported.chain(defined).collect(),
+    }
+}
+
+fn describe_function(
+    module: &Module<'_>,
+    plan: &Plan,
+    index: u32,
+    offset: u32,
+    frame: &Frame,
+    offsets: &[u32],
+) -> Function {
+    let mut live_sets = IndexSet::new();
+    let safe_points = frame
+        .safe_points
+        .iter()
+        .zip(offsets)
+        .map(|(point, &offset)| SafePoint {
+            kind: point.kind,
+            offset,
+            live_set: count32(live_sets.insert_full(point.live.clone()).0),
+        })
+        .collect();
+    Function {
+        index,
+        offset,
+        resume_slot: plan.resume_slot(module, index),
+        slots: frame
+            .slots
+            .iter()
+            .map(|&(origin, value_type)| Slot { value_type, origin })
+            .collect(),
+        live_sets: live_sets.into_iter().collect(),
+        safe_points,
+    }
+}

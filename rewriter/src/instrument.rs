@@ -1,0 +1,37 @@
+//! Instrumentation: from a lifted function to the bytes of one that can save and rebuild its frame.
+//!
+//! The normal path keeps its structured control flow. A *region* (the function's body, or a loop's body
+//! that contains safe points) is straight or forward code, so every place in it can be reached from its
+//! beginning by a forward branch, if a block that ends there begins at the region's beginning:
+//!
+//! ```wat
+//! ;; before                     ;; after
+//! (if (local.get $c)            block $landing            ;; all blocks begin here
+//!   (then (call $f)))            block $else
+//! (call $g)                       <entry: if rewinding, load locals, br_table to a block>
+//!                                 local.get $c  i32.eqz  br_if $else
+//!                                 ...                     ;; `call $f` has its own block
+//!                                end
+//!                               end
+//!                               call $g                   ;; resumed: straight on from here
+//!                               global.get $state  br_if $unwind
+//! ```
+//!
+//! So blocks and ifs that contain safe points are *hoisted* to the beginning of their region; only
+//! function entries and loop headers hold a test, which is the test for a poll as well. Code without safe
+//! points is copied unchanged.
+
+mod branches;
+mod calls;
+mod code;
+mod frame;
+mod function;
+mod helpers;
+mod loops;
+mod operands;
+mod region;
+mod wrapper;
+
+pub(crate) use function::{after_drop, instrument, replacement};
+pub(crate) use helpers::helper_functions;
+pub(crate) use wrapper::{wrapper_frame, wrapper_function};

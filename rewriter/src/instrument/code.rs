@@ -1,0 +1,110 @@
+//! A function body under construction: a list of items whose branches name labels, not depths.
+//!
+//! Blocks are often opened long before it is known what they will hold (see [`super::region`]), so
+//! depths are computed only when the body is encoded.
+
+use std::ops::Range;
+
+use wasm_encoder::{BlockType, Encode, Instruction};
+
+/// A branch target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Label(u32);
+
+impl Label {
+    /// The function's own label.
+    pub(super) const FUNCTION: Self = Self(0);
+}
+
+/// How a label's block begins.
+#[derive(Debug, Clone)]
+pub(super) enum Opening {
+    Block(BlockType),
+    Loop(BlockType),
+    If(BlockType),
+    /// The original's bytes.
+    Original(Range<u32>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    /// Operators copied from the original, by byte range.
+    Original(Range<u32>),
+    Instruction(Instruction<'static>),
+    Open(Label, Opening),
+    Else,
+    End,
+    Br(Label),
+    BrIf(Label),
+    BrTable(Box<[Label]>, Label),
+}
+
+/// Hands out labels.
+#[derive(Debug, Default)]
+pub(super) struct Labels {
+    last: u32,
+}
+
+impl Labels {
+    pub(super) fn next(&mut self) -> Label {
+        self.last += 1;
+        Label(self.last)
+    }
+
+    fn count(&self) -> usize {
+        self.last as usize + 1
+    }
+}
+
+/// Appends an item, joining neighbouring pieces of the original.
+pub(super) fn push(items: &mut Vec<Item>, item: Item) {
+    if let (Some(Item::Original(last)), Item::Original(next)) = (items.last_mut(), &item)
+        && last.end == next.start
+    {
+        last.end = next.end;
+        return;
+    }
+    items.push(item);
+}
+
+/// Encodes a body: its items and the final `end`.
+pub(super) fn encode(original: &[u8], items: &[Item], labels: &Labels, sink: &mut Vec<u8>) {
+    // By label: how many blocks were open when its block began.
+    let mut opened_at = vec![0; labels.count()];
+    let mut open: u32 = 0;
+    let depth = |opened_at: &[u32], label: Label, open: u32| open - opened_at[label.0 as usize];
+    for item in items {
+        match item {
+            Item::Original(range) => copy(original, range, sink),
+            Item::Instruction(instruction) => instruction.encode(sink),
+            Item::Open(label, opening) => {
+                open += 1;
+                opened_at[label.0 as usize] = open;
+                match opening {
+                    Opening::Block(ty) => Instruction::Block(*ty).encode(sink),
+                    Opening::Loop(ty) => Instruction::Loop(*ty).encode(sink),
+                    Opening::If(ty) => Instruction::If(*ty).encode(sink),
+                    Opening::Original(range) => copy(original, range, sink),
+                }
+            }
+            Item::Else => Instruction::Else.encode(sink),
+            Item::End => {
+                open -= 1;
+                Instruction::End.encode(sink);
+            }
+            Item::Br(label) => Instruction::Br(depth(&opened_at, *label, open)).encode(sink),
+            Item::BrIf(label) => Instruction::BrIf(depth(&opened_at, *label, open)).encode(sink),
+            Item::BrTable(targets, default) => {
+                let depths: Vec<u32> =
+                    targets.iter().map(|label| depth(&opened_at, *label, open)).collect();
+                let default = depth(&opened_at, *default, open);
+                Instruction::BrTable(depths.into(), default).encode(sink);
+            }
+        }
+    }
+    Instruction::End.encode(sink);
+}
+
+fn copy(original: &[u8], range: &Range<u32>, sink: &mut Vec<u8>) {
+    sink.extend_from_slice(&original[range.start as usize..range.end as usize]);
+}

@@ -1,0 +1,391 @@
+//! One function, operator by operator.
+
+use wasm_encoder::{Encode, Instruction, ValType};
+use wasm_migrate_abi::ValueType;
+use wasmparser::Operator;
+
+use super::code::{self, Item, Label, Labels, Opening, push};
+use super::frame::Exits;
+use super::loops::LeafLoop;
+use super::operands::Operands;
+use super::region::Region;
+use crate::analysis::{Frame, Suspension};
+use crate::encode;
+use crate::ir::{BlockId, BlockKind, Function, Op, OpId, is_terminator};
+use crate::plan::{Plan, count32};
+
+/// Rewrites one lifted function; returns the new body, without its size.
+pub(crate) fn instrument(
+    original: &[u8],
+    function: &Function<'_>,
+    frame: &Frame,
+    suspension: &Suspension,
+    plan: &Plan,
+) -> Vec<u8> {
+    let locals = count32(function.locals.len());
+    let mut emitter = Emitter {
+        function,
+        frame,
+        suspension,
+        plan,
+        labels: Labels::default(),
+        regions: vec![Region::default()],
+        operands: Operands::new(locals + Temporaries::COUNT),
+        temporaries: Temporaries { safe_point: locals, budget: locals + 1 },
+        blocks: Vec::new(),
+        exits: Exits::default(),
+        next_safe_point: 1,
+        leaf: None,
+        reachable: true,
+    };
+    emitter.blocks.resize_with(function.blocks.len(), BlockState::default);
+    emitter.blocks[0].label = Some(Label::FUNCTION);
+    emitter.run();
+    emitter.finish(original)
+}
+
+/// Locals that every instrumented function has, after the original's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Temporaries {
+    /// Safe point at which the function unwinds.
+    pub(super) safe_point: u32,
+    /// Work left until the next poll.
+    pub(super) budget: u32,
+}
+
+impl Temporaries {
+    const COUNT: u32 = 2;
+}
+
+/// What is known of a block of the original while its code is emitted.
+#[derive(Debug, Default)]
+pub(super) struct BlockState {
+    /// Where branches to the block go.
+    pub(super) label: Option<Label>,
+    /// Base of the operand stack outside.
+    pub(super) outer_base: usize,
+    /// Of a hoisted `if`: the label of its `else` part, until that part begins.
+    pub(super) otherwise: Option<Label>,
+    /// Of a loop: its safe point.
+    pub(super) safe_point: u32,
+}
+
+/// State of the emission of one function.
+pub(super) struct Emitter<'e, 'a> {
+    pub(super) function: &'e Function<'a>,
+    pub(super) frame: &'e Frame,
+    pub(super) suspension: &'e Suspension,
+    pub(super) plan: &'e Plan,
+    pub(super) labels: Labels,
+    /// Innermost last.
+    pub(super) regions: Vec<Region>,
+    pub(super) operands: Operands,
+    pub(super) temporaries: Temporaries,
+    pub(super) blocks: Vec<BlockState>,
+    pub(super) exits: Exits,
+    pub(super) next_safe_point: u32,
+    /// The innermost loop, if it contains no other safe point.
+    pub(super) leaf: Option<LeafLoop>,
+    /// Whether control can reach the next operator from the one before.
+    pub(super) reachable: bool,
+}
+
+impl Emitter<'_, '_> {
+    fn run(&mut self) {
+        let mut inside = BlockId::FUNCTION;
+        for (index, op) in self.function.ops.iter().enumerate() {
+            let id = OpId::new(index);
+            match op.operator {
+                Operator::Block { .. } | Operator::If { .. } => {
+                    inside = op.block.expect("structured");
+                    if self.function.block(inside).has_safe_point {
+                        self.open_hoisted(inside, id);
+                    } else {
+                        self.open_plain(inside, op);
+                    }
+                }
+                Operator::Loop { .. } => {
+                    inside = op.block.expect("structured");
+                    self.open_loop(inside, id);
+                }
+                Operator::Else => self.otherwise(inside),
+                Operator::End => {
+                    let block = self.function.block(inside);
+                    let parent = block.parent;
+                    match block.kind {
+                        BlockKind::Function => self.end_function(),
+                        BlockKind::Loop => self.end_loop(inside, id),
+                        _ if block.has_safe_point => self.end_hoisted(inside, id),
+                        _ => self.end_plain(inside, id),
+                    }
+                    inside = parent;
+                    self.reachable = true;
+                }
+                _ => {
+                    self.operator(op, id, inside);
+                    if is_terminator(&op.operator) {
+                        self.reachable = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Operators that are not structured.
+    fn operator(&mut self, op: &Op<'_>, id: OpId, inside: BlockId) {
+        match op.operator {
+            Operator::LocalGet { .. } | Operator::I32Const { .. } | Operator::I64Const { .. } => {
+                let value_type = self.function.pushed(op)[0];
+                self.operands.push_pending(value_type, id);
+            }
+            Operator::Call { function_index } if self.is_safe_point(id) => {
+                self.suspending_call(op, id, function_index);
+            }
+            Operator::CallIndirect { .. } if self.is_safe_point(id) => {
+                self.suspending_indirect_call(op, id);
+            }
+            Operator::Br { .. } | Operator::BrIf { .. } | Operator::BrTable { .. } => {
+                self.branch(op, id, inside);
+            }
+            _ => {
+                self.flush();
+                if matches!(
+                    op.operator,
+                    Operator::Return
+                        | Operator::ReturnCall { .. }
+                        | Operator::ReturnCallIndirect { .. }
+                ) && self.leaf.is_some()
+                {
+                    self.write_budget_back();
+                }
+                self.emit_operator(op);
+                self.operands.pop(op.popped);
+                for &value_type in self.function.pushed(op) {
+                    self.operands.push_physical(value_type, id);
+                }
+            }
+        }
+    }
+
+    /// Copies an operator, with the function index that it names in the new module.
+    pub(super) fn emit_operator(&mut self, op: &Op<'_>) {
+        match replacement(&op.operator, self.plan) {
+            Some(instruction) => self.emit(instruction),
+            None => push(self.items(), Item::Original(op.bytes.clone())),
+        }
+        for instruction in after_drop(&op.operator, self.plan).into_iter().flatten() {
+            self.emit(instruction);
+        }
+    }
+
+    fn open_plain(&mut self, id: BlockId, op: &Op<'_>) {
+        self.flush();
+        let label = self.labels.next();
+        self.blocks[id.index()].label = Some(label);
+        self.emit_item(Item::Open(label, Opening::Original(op.bytes.clone())));
+        let height = self.function.block(id).height as usize;
+        self.blocks[id.index()].outer_base = self.operands.set_base(height);
+        self.enter_plain(id);
+    }
+
+    /// Enters a block whose parameters are on the physical stack, as the original has them.
+    fn enter_plain(&mut self, id: BlockId) {
+        let block = self.function.block(id);
+        self.operands.truncate(block.height as usize);
+        for &value_type in &block.params {
+            self.operands.push_physical(value_type, block.open);
+        }
+    }
+
+    fn end_plain(&mut self, id: BlockId, end: OpId) {
+        if self.reachable {
+            self.flush();
+        }
+        self.emit_item(Item::End);
+        self.leave(id);
+        for &value_type in &self.function.block(id).results {
+            self.operands.push_physical(value_type, end);
+        }
+    }
+
+    fn otherwise(&mut self, id: BlockId) {
+        if self.reachable {
+            self.flush();
+        }
+        if self.function.block(id).has_safe_point {
+            self.hoisted_otherwise(id);
+        } else {
+            self.emit_item(Item::Else);
+            self.enter_plain(id);
+        }
+        self.reachable = true;
+    }
+
+    fn open_hoisted(&mut self, id: BlockId, op: OpId) {
+        let block = self.function.block(id);
+        let is_if = block.kind == BlockKind::If;
+        // A condition that lies alone on the stack can stay there.
+        let spill = !is_if || self.operands.len() > 1;
+        if spill {
+            self.spill();
+        }
+        if is_if {
+            let condition = self.operands.len() - 1;
+            let items = &mut self.regions.last_mut().expect("in a region").items;
+            self.operands.flush_from(condition, self.function, items);
+            self.operands.pop(1);
+        }
+        let label = self.labels.next();
+        let mut otherwise = None;
+        if is_if {
+            let without_else = block.otherwise.is_none() && block.params.is_empty();
+            let target = if without_else { label } else { self.labels.next() };
+            otherwise = (!without_else).then_some(target);
+            // Parameters must be in their slots on both ways.
+            self.force_params(id, op);
+            self.emit(Instruction::I32Eqz);
+            self.emit_item(Item::BrIf(target));
+        } else {
+            self.force_params(id, op);
+        }
+        let outer_base = self.operands.set_base(block.height as usize);
+        self.blocks[id.index()] =
+            BlockState { label: Some(label), outer_base, otherwise, safe_point: 0 };
+    }
+
+    /// Puts a block's parameters into their slots, where the block's code finds them.
+    pub(super) fn force_params(&mut self, id: BlockId, open: OpId) {
+        let count = self.function.block(id).params.len();
+        let items = &mut self.regions.last_mut().expect("in a region").items;
+        self.operands.force_slots(count, open, self.function, items);
+    }
+
+    /// The end of the `then` part, where the `else` part is entered.
+    fn hoisted_otherwise(&mut self, id: BlockId) {
+        let state = &mut self.blocks[id.index()];
+        let label = state.label.expect("open");
+        let otherwise = state.otherwise.take().expect("an if with an else has its label");
+        self.emit_item(Item::Br(label));
+        let region = self.regions.last_mut().expect("in a region");
+        region.close(otherwise, wasm_encoder::BlockType::Empty);
+        let block = self.function.block(id);
+        self.operands.truncate(block.height as usize);
+        for &value_type in &block.params {
+            self.operands.push_in_slot(value_type, block.open);
+        }
+    }
+
+    fn end_hoisted(&mut self, id: BlockId, end: OpId) {
+        if self.reachable {
+            self.flush();
+        }
+        if self.blocks[id.index()].otherwise.is_some() {
+            // `if` without `else`, with parameters: they are the results.
+            self.hoisted_otherwise(id);
+            self.flush();
+        }
+        let label = self.blocks[id.index()].label.expect("open");
+        let results = &self.function.block(id).results;
+        let ty = self.plan.block_type(results);
+        self.regions.last_mut().expect("in a region").close(label, ty);
+        self.leave(id);
+        self.push_results(results, end);
+    }
+
+    /// Restores the operand stack to what lies under a block.
+    pub(super) fn leave(&mut self, id: BlockId) {
+        self.operands.set_base(self.blocks[id.index()].outer_base);
+        self.operands.truncate(self.function.block(id).height as usize);
+    }
+
+    fn end_function(&mut self) {
+        if self.reachable {
+            self.flush();
+            self.emit(Instruction::Return);
+        }
+    }
+
+    /// Puts everything together: exits, entry, body.
+    fn finish(mut self, original: &[u8]) -> Vec<u8> {
+        let region = self.regions.pop().expect("the function's region");
+        let prologue = self.entry(&region);
+        let body = region.finish(prologue);
+        let items = self.with_exits(body);
+        let mut sink = Vec::new();
+        self.encode_locals(&mut sink);
+        code::encode(original, &items, &self.labels, &mut sink);
+        sink
+    }
+
+    fn encode_locals(&self, sink: &mut Vec<u8>) {
+        let declared = &self.function.locals[self.function.param_count as usize..];
+        let added = [ValueType::I32; Temporaries::COUNT as usize];
+        let all = declared.iter().copied().chain(added).chain(self.operands.slot_types());
+        let mut runs: Vec<(u32, ValType)> = Vec::new();
+        for value_type in all.map(encode::value_type) {
+            match runs.last_mut() {
+                Some((count, last)) if *last == value_type => *count += 1,
+                _ => runs.push((1, value_type)),
+            }
+        }
+        runs.len().encode(sink);
+        for (count, value_type) in runs {
+            count.encode(sink);
+            value_type.encode(sink);
+        }
+    }
+
+    fn is_safe_point(&self, op: OpId) -> bool {
+        let next = self.frame.safe_points.get(self.next_safe_point as usize);
+        next.is_some_and(|point| point.op == op)
+    }
+
+    pub(super) fn items(&mut self) -> &mut Vec<Item> {
+        &mut self.regions.last_mut().expect("in a region").items
+    }
+
+    pub(super) fn emit(&mut self, instruction: Instruction<'static>) {
+        self.items().push(Item::Instruction(instruction));
+    }
+
+    pub(super) fn emit_item(&mut self, item: Item) {
+        self.items().push(item);
+    }
+
+    pub(super) fn flush(&mut self) {
+        let items = &mut self.regions.last_mut().expect("in a region").items;
+        self.operands.flush(self.function, items);
+    }
+
+    pub(super) fn spill(&mut self) {
+        let items = &mut self.regions.last_mut().expect("in a region").items;
+        self.operands.spill(self.function, items);
+    }
+
+    pub(super) fn push_results(&mut self, types: &[ValueType], origin: OpId) {
+        let items = &mut self.regions.last_mut().expect("in a region").items;
+        self.operands.push_results(types, origin, items);
+    }
+}
+
+/// The operator in the new module, if it names a function.
+pub(crate) fn replacement(operator: &Operator<'_>, plan: &Plan) -> Option<Instruction<'static>> {
+    Some(match *operator {
+        Operator::Call { function_index } => Instruction::Call(plan.function(function_index)),
+        Operator::ReturnCall { function_index } => {
+            Instruction::ReturnCall(plan.function(function_index))
+        }
+        Operator::RefFunc { function_index } => Instruction::RefFunc(plan.function(function_index)),
+        _ => return None,
+    })
+}
+
+/// What notes that a segment was dropped.
+pub(crate) fn after_drop(operator: &Operator<'_>, plan: &Plan) -> Option<[Instruction<'static>; 2]> {
+    let flag = match operator {
+        Operator::DataDrop { data_index } => plan.globals.data_dropped.get(data_index)?,
+        Operator::ElemDrop { elem_index } => plan.globals.element_dropped.get(elem_index)?,
+        _ => return None,
+    };
+    Some([Instruction::I32Const(1), Instruction::GlobalSet(*flag)])
+}

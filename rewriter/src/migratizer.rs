@@ -1,0 +1,56 @@
+//! The crate's face: a builder for the rewriting.
+
+use std::borrow::Cow;
+
+use crate::error::Error;
+use crate::options::Options;
+use crate::pipeline::{self, Output};
+
+/// Rewrites modules. Start with [`Migratizer::new`], set what differs from the defaults, then call
+/// [`Migratizer::rewrite`] as often as needed.
+#[derive(Debug, Clone, Default)]
+pub struct Migratizer {
+    options: Options,
+}
+
+impl Migratizer {
+    /// A rewriter with default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares that an import may block. A program that waits in it can be stopped; after the resume the
+    /// call is made again with the same arguments. The blocking calls of WASI preview 1 need no declaration.
+    pub fn suspending_import(&mut self, module: &str, name: &str) -> &mut Self {
+        self.options.suspending_imports.insert((module.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// Rewrites a module, given in the binary or the text format. The same input and options give the same
+    /// bytes.
+    ///
+    /// # Errors
+    /// The input is not a valid module, is migratized already, or uses something that cannot be made
+    /// migratable.
+    pub fn rewrite(&self, module: &[u8]) -> Result<Output, Error> {
+        pipeline::run(&binary(module)?, &self.options)
+    }
+}
+
+/// The module in the binary format.
+fn binary(module: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
+    if module.starts_with(b"\0asm") {
+        return Ok(Cow::Borrowed(module));
+    }
+    if module.is_empty() || module[0] == 0 || std::str::from_utf8(module).is_err() {
+        return Err(Error::Invalid {
+            message: format!(
+                "expected the magic bytes `\\0asm` or text, found {} bytes that are neither",
+                module.len()
+            ),
+            offset: 0,
+        });
+    }
+    wat::parse_bytes(module).map_err(|error| Error::Text(error.to_string()))
+}

@@ -1,0 +1,152 @@
+//! The whole pipeline, from bytes to bytes:
+//!
+//! parse -> scan -> suspendable functions -> plan (indices) -> for each function, in parallel: lift ->
+//! liveness -> frame layout -> instrument -> emit -> validate.
+
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
+use crate::analysis::{self, Frame, Suspension};
+use crate::copy::copy;
+use crate::describe;
+use crate::emit;
+use crate::error::Error;
+use crate::features;
+use crate::instrument::{instrument, wrapper_frame};
+use crate::lift::lift;
+use crate::module::{Body, Module, position, unsupported};
+use crate::options::Options;
+use crate::plan::{Plan, count32};
+use crate::report::Report;
+
+/// Engines refuse functions with more bytes than this (the JavaScript embedding's limit, which wasmtime
+/// and others share).
+const FUNCTION_SIZE_LIMIT: usize = 7_654_321;
+
+/// A rewritten module.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Output {
+    /// The migratized module, binary.
+    pub wasm: Vec<u8>,
+    /// What was done to each function.
+    pub report: Report,
+    /// What could not be kept, for the user to know.
+    pub warnings: Vec<String>,
+}
+
+/// A rewritten function.
+pub(crate) struct Rewritten {
+    pub(crate) index: u32,
+    /// Byte range of the original body.
+    pub(crate) original: std::ops::Range<usize>,
+    /// The new body, without its size.
+    pub(crate) body: Vec<u8>,
+    /// What it saves, if it can be on a saved stack, with the byte offset of each safe point in the body.
+    pub(crate) frame: Option<(Frame, Vec<u32>)>,
+}
+
+pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
+    let module = Module::parse(bytes)?;
+    let code = analysis::scan(&module)?;
+    let blocking = blocking_imports(&module, options);
+    let suspension = analysis::suspension(&module, &code, &blocking);
+    let plan = Plan::new(&module, &code, &suspension, blocking);
+    let wrappers = wrapper_frames(&module, &plan)?;
+    let functions = rewrite(&module, &suspension, &plan)?;
+    let description = describe::describe(&module, &code, &plan, &wrappers, &functions);
+    let report = Report::new(&module, &suspension, &functions, bytes.len());
+    let (wasm, warnings) = emit::emit(&module, &code, &plan, functions, &description)?;
+    validate(&wasm)?;
+    let report = report.with_output(wasm.len());
+    Ok(Output { wasm, report, warnings })
+}
+
+fn blocking_imports(module: &Module<'_>, options: &Options) -> BTreeSet<u32> {
+    let imports = (0..).zip(&module.function_imports);
+    imports
+        .filter(|(_, import)| options.is_suspending(import.module, import.name))
+        .map(|(index, _)| index)
+        .collect()
+}
+
+fn wrapper_frames(module: &Module<'_>, plan: &Plan) -> Result<Vec<(u32, Frame)>, Error> {
+    let used = plan.helpers.wrappers.keys().filter(|import| plan.blocking.contains(import));
+    used.map(|&import| match wrapper_frame(module.signature(import)) {
+        Ok(frame) => Ok((import, frame)),
+        Err(()) => Err(unsupported(
+            "an external reference passed to an import that may block",
+            Some(module.name_of(import)),
+            0,
+        )),
+    })
+    .collect()
+}
+
+/// Rewrites all functions; the first error in module order wins, so that errors are deterministic.
+fn rewrite(
+    module: &Module<'_>,
+    suspension: &Suspension,
+    plan: &Plan,
+) -> Result<Vec<Rewritten>, Error> {
+    let rewritten: Vec<Result<Rewritten, Error>> = module
+        .bodies
+        .par_iter()
+        .map(|body| rewrite_function(module, body, suspension, plan))
+        .collect();
+    rewritten.into_iter().collect()
+}
+
+fn rewrite_function(
+    module: &Module<'_>,
+    body: &Body<'_>,
+    suspension: &Suspension,
+    plan: &Plan,
+) -> Result<Rewritten, Error> {
+    let index = body.validate.index;
+    let range = body.body.range();
+    let original = position(range.start)..position(range.end);
+    if !suspension.function(index) {
+        return Ok(Rewritten { index, original, body: copy(module, body, plan)?, frame: None });
+    }
+    let function = lift(module, body, suspension)?;
+    let liveness = analysis::liveness(&function);
+    let frame = analysis::frame_layout(&function, &liveness).map_err(|live| {
+        let offset = function.ops[live.op.index()].bytes.start as usize;
+        let construct = "an external reference (externref) that is live at a safe point";
+        unsupported(construct, Some(module.name_of(index)), offset)
+    })?;
+    let new_body = instrument(module.bytes, &function, &frame, suspension, plan);
+    if new_body.len() > FUNCTION_SIZE_LIMIT {
+        return Err(Error::TooLarge {
+            function: module.name_of(index),
+            size: new_body.len(),
+            limit: FUNCTION_SIZE_LIMIT,
+        });
+    }
+    let start = count32(original.start);
+    let offset_of = |op: crate::ir::OpId| function.ops[op.index()].bytes.start - start;
+    let offsets = frame.safe_points.iter().map(|point| offset_of(point.op)).collect();
+    Ok(Rewritten { index, original, body: new_body, frame: Some((frame, offsets)) })
+}
+
+fn validate(wasm: &[u8]) -> Result<(), Error> {
+    let internal = |error: wasmparser::BinaryReaderError| Error::Internal {
+        message: format!("the rewritten module is not valid: {error}"),
+    };
+    let mut validator = wasmparser::Validator::new_with_features(features::input_features());
+    let mut bodies = Vec::new();
+    for payload in wasmparser::Parser::new(0).parse_all(wasm) {
+        let payload = payload.map_err(internal)?;
+        if let wasmparser::ValidPayload::Func(validate, body) =
+            validator.payload(&payload).map_err(internal)?
+        {
+            bodies.push((validate, body));
+        }
+    }
+    bodies
+        .into_par_iter()
+        .try_for_each(|(validate, body)| validate.into_validator(Default::default()).validate(&body))
+        .map_err(internal)
+}
