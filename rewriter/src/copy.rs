@@ -28,9 +28,12 @@ pub(crate) fn copy(module: &Module<'_>, body: &Body<'_>, plan: &Plan) -> Result<
             Some(instruction) => instruction.encode(&mut sink),
             None => sink.extend_from_slice(&module.bytes[start..next]),
         }
-        appended.into_iter().flatten().for_each(|instruction: Instruction<'_>| {
-            instruction.encode(&mut sink);
-        });
+        appended
+            .into_iter()
+            .flatten()
+            .for_each(|instruction: Instruction<'_>| {
+                instruction.encode(&mut sink);
+            });
         copied = next;
     }
     sink.extend_from_slice(&module.bytes[copied..end]);

@@ -1,9 +1,7 @@
 //! The description section: what was decided about frames and state, for hosts to read.
 
 use indexmap::IndexSet;
-use wasm_migrate_abi::{
-    Description, Function, GlobalState, SafePoint, Slot, TableState,
-};
+use wasm_migrate_abi::{Description, Function, GlobalState, SafePoint, Slot, TableState};
 
 use crate::analysis::{CodeFacts, Frame};
 use crate::features;
@@ -19,7 +17,9 @@ pub(crate) fn describe(
     wrappers: &[(u32, Frame)],
     functions: &[Rewritten],
 ) -> Description {
-    let globals = (0..).zip(&module.globals).filter(|(_, global)| global.mutable);
+    let globals = (0..)
+        .zip(&module.globals)
+        .filter(|(_, global)| global.mutable);
     let tables = captured_tables(module, code);
     let no_offsets = [0; 2];
     let imported = wrappers
@@ -28,13 +28,23 @@ pub(crate) fn describe(
     let defined = functions.iter().filter_map(|function| {
         let (frame, offsets) = function.frame.as_ref()?;
         let start = count32(function.original.start);
-        Some(describe_function(module, plan, function.index, start, frame, offsets))
+        Some(describe_function(
+            module,
+            plan,
+            function.index,
+            start,
+            frame,
+            offsets,
+        ))
     });
     let value_type = |ty| features::value_type(ty).expect("refused when the module was read");
     Description {
         original_digest: *blake3::hash(module.bytes).as_bytes(),
         globals: globals
-            .map(|(index, global)| GlobalState { index, value_type: value_type(global.content_type) })
+            .map(|(index, global)| GlobalState {
+                index,
+                value_type: value_type(global.content_type),
+            })
             .collect(),
         data_drops: plan.globals.data_dropped.keys().copied().collect(),
         element_drops: plan.globals.element_dropped.keys().copied().collect(),
@@ -43,7 +53,10 @@ pub(crate) fn describe(
             .into_iter()
             .map(|index| {
                 let ty = module.tables[index as usize].element_type;
-                TableState { index, element_type: value_type(wasmparser::ValType::Ref(ty)) }
+                TableState {
+                    index,
+                    element_type: value_type(wasmparser::ValType::Ref(ty)),
+                }
             })
             .collect(),
         function_refs: plan.function_refs.clone(),

@@ -2,9 +2,9 @@
 
 use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{
-    CodeSection, ConstExpr, CustomSection, ElementSection, Elements, EntityType, ExportKind,
-    ExportSection, FunctionSection, GlobalSection, GlobalType, ImportSection, RawSection, RefType,
-    SectionId, TableSection, TableType, TypeSection, ValType,
+    BranchHint, BranchHints, CodeSection, ConstExpr, CustomSection, ElementSection, Elements,
+    EntityType, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
+    ImportSection, RawSection, RefType, SectionId, TableSection, TableType, TypeSection, ValType,
 };
 use wasm_migrate_abi::{self as abi, Description, ValueType};
 use wasmparser::{ExternalKind, KnownCustom, Parser, Payload};
@@ -23,7 +23,10 @@ use crate::plan::{ABI_IMPORTS, Plan, captured_tables, count32};
 const OFFSET_SECTIONS: [(&str, &str); 4] = [
     (".debug_", "DWARF debug information"),
     ("sourceMappingURL", "the reference to a source map"),
-    ("external_debug_info", "the reference to external debug information"),
+    (
+        "external_debug_info",
+        "the reference to external debug information",
+    ),
     ("metadata.code.", "code metadata (such as branch hints)"),
 ];
 
@@ -66,7 +69,10 @@ pub(crate) fn emit(
     }
     let data = description.encode();
     let name = abi::DESCRIPTION_SECTION.into();
-    emission.output.section(&CustomSection { name, data: data.into() });
+    emission.output.section(&CustomSection {
+        name,
+        data: data.into(),
+    });
     Ok((emission.output.finish(), emission.warnings))
 }
 
@@ -99,8 +105,12 @@ impl<'a> Emission<'_, 'a> {
             Payload::CodeSectionEntry(_) => return Ok(()),
             _ => {}
         }
-        let Some((id, range)) = payload.as_section() else { return Ok(()) };
-        let Some(section) = section_id(id) else { return Ok(()) };
+        let Some((id, range)) = payload.as_section() else {
+            return Ok(());
+        };
+        let Some(section) = section_id(id) else {
+            return Ok(());
+        };
         self.write_required_before(Some(section))?;
         match payload {
             Payload::TypeSection(section) => self.types(Some(section)),
@@ -111,7 +121,8 @@ impl<'a> Emission<'_, 'a> {
             Payload::ExportSection(section) => self.exports(Some(section)),
             Payload::ElementSection(section) => self.elements(Some(section)),
             _ => {
-                let range = crate::module::position(range.start)..crate::module::position(range.end);
+                let range =
+                    crate::module::position(range.start)..crate::module::position(range.end);
                 let data = &self.module.bytes[range];
                 self.output.section(&RawSection { id, data });
                 Ok(())
@@ -153,7 +164,9 @@ impl<'a> Emission<'_, 'a> {
             let convert = |types: &[ValueType]| -> Vec<ValType> {
                 types.iter().map(|&ty| encode::value_type(ty)).collect()
             };
-            types.ty().function(convert(&signature.params), convert(&signature.results));
+            types
+                .ty()
+                .function(convert(&signature.params), convert(&signature.results));
         }
         self.output.section(&types);
         Ok(())
@@ -229,7 +242,11 @@ impl<'a> Emission<'_, 'a> {
             utils::parse_global_section(&mut Renumber(self.plan), &mut globals, section)
                 .map_err(broken)?;
         }
-        let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+        let ty = GlobalType {
+            val_type: ValType::I32,
+            mutable: true,
+            shared: false,
+        };
         for _ in 0..self.plan.globals.count() {
             globals.global(ty, &ConstExpr::i32_const(0));
         }
@@ -256,7 +273,11 @@ impl<'a> Emission<'_, 'a> {
             exports.export(abi::START, ExportKind::Func, self.plan.function(start));
         }
         for index in 0..count32(self.module.memories.len()) {
-            exports.export(&format!("{}{index}", abi::MEMORY), ExportKind::Memory, index);
+            exports.export(
+                &format!("{}{index}", abi::MEMORY),
+                ExportKind::Memory,
+                index,
+            );
         }
         for index in captured_tables(self.module, self.code) {
             exports.export(&format!("{}{index}", abi::TABLE), ExportKind::Table, index);
@@ -265,7 +286,11 @@ impl<'a> Emission<'_, 'a> {
             let value_type = features::value_type(global.content_type);
             let is_reference = matches!(value_type, Ok(ValueType::FuncRef | ValueType::ExternRef));
             if global.mutable && is_reference {
-                exports.export(&format!("{}{index}", abi::GLOBAL), ExportKind::Global, index);
+                exports.export(
+                    &format!("{}{index}", abi::GLOBAL),
+                    ExportKind::Global,
+                    index,
+                );
             }
         }
         if let Some(table) = self.plan.functions_table {
@@ -288,8 +313,12 @@ impl<'a> Emission<'_, 'a> {
                 .map_err(broken)?;
         }
         if let Some(table) = self.plan.functions_table {
-            let functions: Vec<u32> =
-                self.plan.function_refs.iter().map(|&index| self.plan.function(index)).collect();
+            let functions: Vec<u32> = self
+                .plan
+                .function_refs
+                .iter()
+                .map(|&index| self.plan.function(index))
+                .collect();
             let offset = ConstExpr::i32_const(0);
             elements.active(Some(table), &offset, Elements::Functions(functions.into()));
         }
@@ -300,12 +329,33 @@ impl<'a> Emission<'_, 'a> {
     }
 
     fn code(&mut self) {
+        let mut hints = BranchHints::new();
+        for function in &self.functions {
+            if !function.unlikely.is_empty() {
+                let index = self.plan.exported_function(function.index);
+                let unlikely = function
+                    .unlikely
+                    .iter()
+                    .map(|&branch_func_offset| BranchHint {
+                        branch_func_offset,
+                        branch_hint_value: 0,
+                    });
+                hints.function_hints(index, unlikely);
+            }
+        }
+        if !hints.is_empty() {
+            self.output.section(&hints);
+        }
         let mut code = CodeSection::new();
         for function in self.functions.drain(..) {
             code.raw(&function.body);
         }
         for &import in self.plan.helpers.wrappers.keys() {
-            code.function(&wrapper_function(import, self.module.signature(import), self.plan));
+            code.function(&wrapper_function(
+                import,
+                self.module.signature(import),
+                self.plan,
+            ));
         }
         for (_, function) in helper_functions(self.module, self.plan) {
             code.function(&function);
@@ -314,7 +364,9 @@ impl<'a> Emission<'_, 'a> {
     }
 
     fn custom(&mut self, section: &wasmparser::CustomSectionReader<'a>) {
-        let offsets = OFFSET_SECTIONS.iter().find(|(prefix, _)| section.name().starts_with(prefix));
+        let offsets = OFFSET_SECTIONS
+            .iter()
+            .find(|(prefix, _)| section.name().starts_with(prefix));
         if let Some((_, what)) = offsets {
             self.warnings.push(format!(
                 "dropped the custom section `{}`: {what} names offsets in the original code, which \
@@ -327,7 +379,8 @@ impl<'a> Emission<'_, 'a> {
             KnownCustom::Name(reader) => match names::names(reader, self.module, self.plan) {
                 Ok(names) => _ = self.output.section(&names),
                 Err(error) => {
-                    self.warnings.push(format!("dropped the damaged name section: {error}"));
+                    self.warnings
+                        .push(format!("dropped the damaged name section: {error}"));
                 }
             },
             KnownCustom::Producers(reader) => {
@@ -336,7 +389,10 @@ impl<'a> Emission<'_, 'a> {
             }
             _ => {
                 let name = section.name().into();
-                self.output.section(&CustomSection { name, data: section.data().into() });
+                self.output.section(&CustomSection {
+                    name,
+                    data: section.data().into(),
+                });
             }
         }
     }
@@ -361,16 +417,20 @@ impl Reencode for Renumber<'_> {
 }
 
 fn broken(error: reencode::Error) -> Error {
-    Error::Internal { message: format!("a checked section could not be encoded again: {error}") }
+    Error::Internal {
+        message: format!("a checked section could not be encoded again: {error}"),
+    }
 }
 
 fn section_id(id: u8) -> Option<SectionId> {
     use SectionId::{
         Code, Data, DataCount, Element, Export, Function, Global, Import, Memory, Table, Type,
     };
-    [Type, Import, Function, Table, Memory, Global, Export, Element, Code, Data, DataCount]
-        .into_iter()
-        .find(|&section| section as u8 == id)
+    [
+        Type, Import, Function, Table, Memory, Global, Export, Element, Code, Data, DataCount,
+    ]
+    .into_iter()
+    .find(|&section| section as u8 == id)
 }
 
 /// Place of a section in a module.

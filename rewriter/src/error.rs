@@ -27,9 +27,7 @@ pub enum Error {
         place: Place,
     },
     /// The input has been through this tool before.
-    #[error(
-        "this module is already migratized (it has {0}): give the original module instead"
-    )]
+    #[error("this module is already migratized (it has {0}): give the original module instead")]
     AlreadyMigratized(String),
     /// The output would break a limit that all engines share.
     #[error(

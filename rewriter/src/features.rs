@@ -19,8 +19,15 @@ pub(crate) fn input_features() -> WasmFeatures {
 pub(crate) fn unsupported_operator(operator: &Operator<'_>) -> Option<String> {
     let (proposal, visit) = proposal_of(operator);
     let family = match proposal {
-        "mvp" | "sign_extension" | "saturating_float_to_int" | "bulk_memory"
-        | "reference_types" | "tail_call" | "simd" | "relaxed_simd" | "wide_arithmetic" => {
+        "mvp"
+        | "sign_extension"
+        | "saturating_float_to_int"
+        | "bulk_memory"
+        | "reference_types"
+        | "tail_call"
+        | "simd"
+        | "relaxed_simd"
+        | "wide_arithmetic" => {
             return unsupported_type_of(operator);
         }
         "exceptions" | "legacy_exceptions" => "exceptions",
@@ -54,8 +61,13 @@ pub(crate) fn value_type(ty: ValType) -> Result<ValueType, String> {
 
 /// Like [`value_type`], for an operand: `ref.func` and `ref.null` push subtypes of the declared types.
 pub(crate) fn operand_type(ty: ValType) -> Result<ValueType, String> {
-    let ValType::Ref(reference) = ty else { return value_type(ty) };
-    if matches!(abstract_type(reference), Some(AbstractHeapType::Extern | AbstractHeapType::NoExtern)) {
+    let ValType::Ref(reference) = ty else {
+        return value_type(ty);
+    };
+    if matches!(
+        abstract_type(reference),
+        Some(AbstractHeapType::Extern | AbstractHeapType::NoExtern)
+    ) {
         Ok(ValueType::ExternRef)
     } else {
         // Only functions are left: every operator that makes another reference is refused.

@@ -97,7 +97,11 @@ pub(crate) struct Block {
 impl Block {
     /// Types that a branch to this block's label carries.
     pub(crate) fn label_types(&self) -> &[ValueType] {
-        if self.kind == BlockKind::Loop { &self.params } else { &self.results }
+        if self.kind == BlockKind::Loop {
+            &self.params
+        } else {
+            &self.results
+        }
     }
 }
 
@@ -136,7 +140,9 @@ impl Function<'_> {
 /// Calls `visit` with each branch depth that the operator can go to; `return` is not a branch here.
 pub(crate) fn for_each_branch(operator: &Operator<'_>, mut visit: impl FnMut(u32)) {
     match operator {
-        Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => visit(*relative_depth),
+        Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
+            visit(*relative_depth)
+        }
         Operator::BrTable { targets } => {
             for depth in targets.targets() {
                 visit(depth.expect("validated"));

@@ -22,7 +22,10 @@ pub(crate) fn lift<'a>(
 ) -> Result<Function<'a>, Error> {
     let index = body.validate.index;
     let resources = body.validate.resources.clone();
-    let validate = wasmparser::FuncToValidate { resources, ..body.validate };
+    let validate = wasmparser::FuncToValidate {
+        resources,
+        ..body.validate
+    };
     let signature = &module.types[validate.ty as usize];
     let mut locals = signature.params.clone();
     let start = position(body.body.range().start);
@@ -88,7 +91,11 @@ impl<'a> Lifter<'_, 'a> {
             self.validator.op(start, &operator)?;
             self.lift_op(operator, bytes, arity)
                 .map_err(|construct| self.refuse(construct, start))?;
-            if self.validator.get_control_frame(0).is_some_and(|frame| frame.unreachable) {
+            if self
+                .validator
+                .get_control_frame(0)
+                .is_some_and(|frame| frame.unreachable)
+            {
                 self.dead = Some(0);
             }
         }
@@ -97,7 +104,11 @@ impl<'a> Lifter<'_, 'a> {
     }
 
     fn refuse(&self, construct: String, offset: u64) -> Error {
-        unsupported(construct, Some(self.module.name_of(self.function.index)), position(offset))
+        unsupported(
+            construct,
+            Some(self.module.name_of(self.function.index)),
+            position(offset),
+        )
     }
 
     /// Whether the operator is dead code. The `else` or `end` that revives the code is not.
@@ -178,7 +189,10 @@ impl<'a> Lifter<'_, 'a> {
                         // Reachable code has no operands of unknown type.
                         let ty = features::operand_type(ty.ok_or("an operand of unknown type")?)?;
                         self.function.pushed_types.push(ty);
-                        self.stack.push(Operand { value_type: ty, origin: id });
+                        self.stack.push(Operand {
+                            value_type: ty,
+                            origin: id,
+                        });
                     }
                     pushed_end += pushes;
                 }
@@ -189,16 +203,22 @@ impl<'a> Lifter<'_, 'a> {
             Operator::LocalGet { .. } | Operator::I32Const { .. } | Operator::I64Const { .. }
         ));
         let pushed = first_pushed..pushed_end;
-        self.function.ops.push(Op { operator, bytes, popped, pushed, block });
+        self.function.ops.push(Op {
+            operator,
+            bytes,
+            popped,
+            pushed,
+            block,
+        });
         Ok(())
     }
 
     fn may_suspend(&self, operator: &Operator<'_>) -> bool {
         match operator {
             Operator::Call { function_index } => self.suspension.function(*function_index),
-            Operator::CallIndirect { type_index, .. } => {
-                self.suspension.indirect(&self.module.types[*type_index as usize])
-            }
+            Operator::CallIndirect { type_index, .. } => self
+                .suspension
+                .indirect(&self.module.types[*type_index as usize]),
             _ => false,
         }
     }
@@ -234,7 +254,12 @@ impl<'a> Lifter<'_, 'a> {
         id
     }
 
-    fn open(&mut self, kind: BlockKind, params: Vec<ValueType>, results: Vec<ValueType>) -> BlockId {
+    fn open(
+        &mut self,
+        kind: BlockKind,
+        params: Vec<ValueType>,
+        results: Vec<ValueType>,
+    ) -> BlockId {
         let id = BlockId(offset32(self.function.blocks.len() as u64));
         self.function.blocks.push(Block {
             kind,
@@ -252,7 +277,10 @@ impl<'a> Lifter<'_, 'a> {
     }
 
     fn add_candidate(&mut self, op: OpId, height: usize) {
-        self.function.candidates.push(Candidate { op, operands: self.stack[..height].to_vec() });
+        self.function.candidates.push(Candidate {
+            op,
+            operands: self.stack[..height].to_vec(),
+        });
         let mut block = self.current;
         while !self.function.blocks[block.index()].has_safe_point {
             self.function.blocks[block.index()].has_safe_point = true;
@@ -261,7 +289,9 @@ impl<'a> Lifter<'_, 'a> {
     }
 
     fn push_all(&mut self, origin: OpId, types: &[ValueType]) {
-        let operands = types.iter().map(|&value_type| Operand { value_type, origin });
+        let operands = types
+            .iter()
+            .map(|&value_type| Operand { value_type, origin });
         self.stack.extend(operands);
     }
 

@@ -23,7 +23,9 @@ impl Migratizer {
     /// Declares that an import may block. A program that waits in it can be stopped; after the resume the
     /// call is made again with the same arguments. The blocking calls of WASI preview 1 need no declaration.
     pub fn suspending_import(&mut self, module: &str, name: &str) -> &mut Self {
-        self.options.suspending_imports.insert((module.to_owned(), name.to_owned()));
+        self.options
+            .suspending_imports
+            .insert((module.to_owned(), name.to_owned()));
         self
     }
 

@@ -60,7 +60,10 @@ pub(crate) struct Body<'a> {
 impl<'a> Module<'a> {
     /// Reads and checks all sections but the function bodies.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        let mut module = Module { bytes, ..Module::default() };
+        let mut module = Module {
+            bytes,
+            ..Module::default()
+        };
         let mut validator = Validator::new_with_features(features::input_features());
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload?;
@@ -82,7 +85,9 @@ impl<'a> Module<'a> {
     }
 
     pub(crate) fn name_of(&self, function: u32) -> FunctionName {
-        let found = self.function_names.binary_search_by_key(&function, |(index, _)| *index);
+        let found = self
+            .function_names
+            .binary_search_by_key(&function, |(index, _)| *index);
         FunctionName {
             index: function,
             name: found.ok().map(|at| self.function_names[at].1.to_owned()),
@@ -135,7 +140,10 @@ impl<'a> Module<'a> {
                 for export in section {
                     let export = export?;
                     if export.name.starts_with("wasm_migrate.") {
-                        return Err(Error::AlreadyMigratized(format!("an export `{}`", export.name)));
+                        return Err(Error::AlreadyMigratized(format!(
+                            "an export `{}`",
+                            export.name
+                        )));
                     }
                     self.exports.push(export);
                 }
@@ -203,8 +211,10 @@ impl<'a> Module<'a> {
         }
         match import.ty {
             TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
-                self.function_imports
-                    .push(FunctionImport { module: import.module, name: import.name });
+                self.function_imports.push(FunctionImport {
+                    module: import.module,
+                    name: import.name,
+                });
                 self.function_types.push(ty);
                 Ok(())
             }
@@ -249,7 +259,10 @@ impl<'a> Module<'a> {
             let element = element?;
             let only_in_reference_types = !matches!(
                 element.kind,
-                wasmparser::ElementKind::Active { table_index: None | Some(0), .. }
+                wasmparser::ElementKind::Active {
+                    table_index: None | Some(0),
+                    ..
+                }
             );
             self.constants_use_references |= only_in_reference_types;
             match element.items {
@@ -300,7 +313,8 @@ impl<'a> Module<'a> {
             for subsection in names.into_iter().map_while(Result::ok) {
                 if let wasmparser::Name::Function(map) = subsection {
                     let names = map.into_iter().map_while(Result::ok);
-                    self.function_names.extend(names.map(|naming| (naming.index, naming.name)));
+                    self.function_names
+                        .extend(names.map(|naming| (naming.index, naming.name)));
                 }
             }
             self.function_names.sort_by_key(|(index, _)| *index);
@@ -319,11 +333,19 @@ pub(crate) fn unsupported(
     function: Option<FunctionName>,
     offset: usize,
 ) -> Error {
-    Error::Unsupported { construct: construct.into(), place: Place { function, offset } }
+    Error::Unsupported {
+        construct: construct.into(),
+        place: Place { function, offset },
+    }
 }
 
 fn refuse_component(payload: &Payload<'_>) -> Result<(), Error> {
-    if let Payload::Version { encoding: wasmparser::Encoding::Component, range, .. } = payload {
+    if let Payload::Version {
+        encoding: wasmparser::Encoding::Component,
+        range,
+        ..
+    } = payload
+    {
         let construct = "a component (extract its core modules and migratize those)";
         return Err(unsupported(construct, None, position(range.start)));
     }

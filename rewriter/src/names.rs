@@ -61,7 +61,10 @@ fn function_names(
     let helpers = &plan.helpers;
     for (&import, &wrapper) in &helpers.wrappers {
         let import = &module.function_imports[import as usize];
-        names.append(wrapper, &format!("wasm_migrate.import.{}.{}", import.module, import.name));
+        names.append(
+            wrapper,
+            &format!("wasm_migrate.import.{}.{}", import.module, import.name),
+        );
     }
     names.append(helpers.header, "wasm_migrate.header");
     let optional = [

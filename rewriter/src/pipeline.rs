@@ -43,6 +43,8 @@ pub(crate) struct Rewritten {
     pub(crate) original: std::ops::Range<usize>,
     /// The new body, without its size.
     pub(crate) body: Vec<u8>,
+    /// Offsets in `body` of conditional branches that are hardly ever taken.
+    pub(crate) unlikely: Vec<u32>,
     /// What it saves, if it can be on a saved stack, with the byte offset of each safe point in the body.
     pub(crate) frame: Option<(Frame, Vec<u32>)>,
 }
@@ -60,7 +62,11 @@ pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
     let (wasm, warnings) = emit::emit(&module, &code, &plan, functions, &description)?;
     validate(&wasm)?;
     let report = report.with_output(wasm.len());
-    Ok(Output { wasm, report, warnings })
+    Ok(Output {
+        wasm,
+        report,
+        warnings,
+    })
 }
 
 fn blocking_imports(module: &Module<'_>, options: &Options) -> BTreeSet<u32> {
@@ -72,7 +78,11 @@ fn blocking_imports(module: &Module<'_>, options: &Options) -> BTreeSet<u32> {
 }
 
 fn wrapper_frames(module: &Module<'_>, plan: &Plan) -> Result<Vec<(u32, Frame)>, Error> {
-    let used = plan.helpers.wrappers.keys().filter(|import| plan.blocking.contains(import));
+    let used = plan
+        .helpers
+        .wrappers
+        .keys()
+        .filter(|import| plan.blocking.contains(import));
     used.map(|&import| match wrapper_frame(module.signature(import)) {
         Ok(frame) => Ok((import, frame)),
         Err(()) => Err(unsupported(
@@ -108,7 +118,14 @@ fn rewrite_function(
     let range = body.body.range();
     let original = position(range.start)..position(range.end);
     if !suspension.function(index) {
-        return Ok(Rewritten { index, original, body: copy(module, body, plan)?, frame: None });
+        let body = copy(module, body, plan)?;
+        return Ok(Rewritten {
+            index,
+            original,
+            body,
+            unlikely: Vec::new(),
+            frame: None,
+        });
     }
     let function = lift(module, body, suspension)?;
     let liveness = analysis::liveness(&function);
@@ -117,18 +134,28 @@ fn rewrite_function(
         let construct = "an external reference (externref) that is live at a safe point";
         unsupported(construct, Some(module.name_of(index)), offset)
     })?;
-    let new_body = instrument(module.bytes, &function, &frame, suspension, plan);
-    if new_body.len() > FUNCTION_SIZE_LIMIT {
+    let new = instrument(module.bytes, &function, &frame, suspension, plan);
+    if new.bytes.len() > FUNCTION_SIZE_LIMIT {
         return Err(Error::TooLarge {
             function: module.name_of(index),
-            size: new_body.len(),
+            size: new.bytes.len(),
             limit: FUNCTION_SIZE_LIMIT,
         });
     }
     let start = count32(original.start);
     let offset_of = |op: crate::ir::OpId| function.ops[op.index()].bytes.start - start;
-    let offsets = frame.safe_points.iter().map(|point| offset_of(point.op)).collect();
-    Ok(Rewritten { index, original, body: new_body, frame: Some((frame, offsets)) })
+    let offsets = frame
+        .safe_points
+        .iter()
+        .map(|point| offset_of(point.op))
+        .collect();
+    Ok(Rewritten {
+        index,
+        original,
+        body: new.bytes,
+        unlikely: new.unlikely,
+        frame: Some((frame, offsets)),
+    })
 }
 
 fn validate(wasm: &[u8]) -> Result<(), Error> {
@@ -147,6 +174,8 @@ fn validate(wasm: &[u8]) -> Result<(), Error> {
     }
     bodies
         .into_par_iter()
-        .try_for_each(|(validate, body)| validate.into_validator(Default::default()).validate(&body))
+        .try_for_each(|(validate, body)| {
+            validate.into_validator(Default::default()).validate(&body)
+        })
         .map_err(internal)
 }

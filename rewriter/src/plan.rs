@@ -158,12 +158,19 @@ impl Plan {
 
     /// New index of a function that an export names: an import stays the import.
     pub(crate) fn exported_function(&self, original: u32) -> u32 {
-        if original < self.imported { original } else { original + count32(ABI_IMPORTS.len()) }
+        if original < self.imported {
+            original
+        } else {
+            original + count32(ABI_IMPORTS.len())
+        }
     }
 
     /// Index of a function type; it must have been planned.
     pub(crate) fn type_index(&self, params: &[ValueType], results: &[ValueType]) -> u32 {
-        let signature = Signature { params: params.to_vec(), results: results.to_vec() };
+        let signature = Signature {
+            params: params.to_vec(),
+            results: results.to_vec(),
+        };
         self.type_indices[&signature]
     }
 
@@ -192,10 +199,15 @@ impl Plan {
 pub(crate) fn captured_tables(module: &Module<'_>, code: &CodeFacts) -> BTreeSet<u32> {
     let mut tables = code.shared.written_tables.clone();
     tables.extend(0..module.imported_tables);
-    let exported =
-        module.exports.iter().filter(|export| export.kind == wasmparser::ExternalKind::Table);
+    let exported = module
+        .exports
+        .iter()
+        .filter(|export| export.kind == wasmparser::ExternalKind::Table);
     tables.extend(exported.map(|export| export.index));
-    if !allows_second_table(module, code.shared.uses_references || module.constants_use_references) {
+    if !allows_second_table(
+        module,
+        code.shared.uses_references || module.constants_use_references,
+    ) {
         tables.clear();
     }
     tables
@@ -233,15 +245,25 @@ impl Helpers {
         resumable: &BTreeMap<Vec<ValueType>, Vec<u32>>,
     ) -> Self {
         let mut indices = first..;
-        let mut next = || indices.next().expect("validated counts are far from the limit");
+        let mut next = || {
+            indices
+                .next()
+                .expect("validated counts are far from the limit")
+        };
         Self {
-            wrappers: used_imports.into_iter().map(|import| (import, next())).collect(),
+            wrappers: used_imports
+                .into_iter()
+                .map(|import| (import, next()))
+                .collect(),
             header: next(),
             save_v128: vectors.then(&mut next),
             load_v128: vectors.then(&mut next),
             save_reference: references.then(&mut next),
             load_reference: references.then(&mut next),
-            resume: resumable.keys().map(|results| (results.clone(), next())).collect(),
+            resume: resumable
+                .keys()
+                .map(|results| (results.clone(), next()))
+                .collect(),
             save: next(),
             load: next(),
         }
@@ -249,10 +271,7 @@ impl Helpers {
 }
 
 /// Functions that frames reached by indirect and tail calls may belong to, by their results.
-fn resumable(
-    module: &Module<'_>,
-    suspension: &Suspension,
-) -> BTreeMap<Vec<ValueType>, Vec<u32>> {
+fn resumable(module: &Module<'_>, suspension: &Suspension) -> BTreeMap<Vec<ValueType>, Vec<u32>> {
     let mut resumable: BTreeMap<Vec<ValueType>, Vec<u32>> = BTreeMap::new();
     for &function in suspension.address_taken.union(&suspension.tail_callees) {
         if suspension.function(function) {
@@ -281,7 +300,10 @@ impl TypeTable {
         let mut next = count32(module.types.len());
         let mut all: IndexSet<Signature> = IndexSet::new();
         let mut add = |params: &[ValueType], results: &[ValueType]| {
-            let signature = Signature { params: params.to_vec(), results: results.to_vec() };
+            let signature = Signature {
+                params: params.to_vec(),
+                results: results.to_vec(),
+            };
             if let indexmap::map::Entry::Vacant(entry) = indices.entry(signature.clone()) {
                 entry.insert(next);
                 all.insert(signature);

@@ -76,11 +76,18 @@ impl Report {
                 safe_points: safe_points(function, suspension),
             })
             .collect();
-        Self { bytes_before, bytes_after: 0, functions }
+        Self {
+            bytes_before,
+            bytes_after: 0,
+            functions,
+        }
     }
 
     pub(crate) fn with_output(self, bytes_after: usize) -> Self {
-        Self { bytes_after, ..self }
+        Self {
+            bytes_after,
+            ..self
+        }
     }
 }
 
@@ -96,16 +103,22 @@ fn reason(module: &Module<'_>, reason: Option<Reason>) -> String {
 }
 
 fn safe_points(function: &Rewritten, suspension: &Suspension) -> Vec<SafePointReport> {
-    let Some((frame, offsets)) = &function.frame else { return Vec::new() };
+    let Some((frame, offsets)) = &function.frame else {
+        return Vec::new();
+    };
     let points = frame.safe_points.iter().zip(offsets).enumerate();
     points
-        // A function that is not recursive is never stopped at its entry.
-        .filter(|(id, _)| *id > 0 || suspension.recursive(function.index))
+        // Most functions are not polled at their entry.
+        .filter(|(id, _)| *id > 0 || suspension.polls_at_entry(function.index))
         .map(|(id, (point, &offset))| SafePointReport {
             id,
             kind: kind_name(point.kind),
             offset: function.original.start + offset as usize,
-            live: point.live.iter().map(|&slot| slot_name(frame, slot)).collect(),
+            live: point
+                .live
+                .iter()
+                .map(|&slot| slot_name(frame, slot))
+                .collect(),
         })
         .collect()
 }
@@ -139,8 +152,16 @@ fn slot_name(frame: &Frame, slot: u32) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suspendable = self.functions.iter().filter(|function| function.suspendable).count();
-        let points: usize = self.functions.iter().map(|function| function.safe_points.len()).sum();
+        let suspendable = self
+            .functions
+            .iter()
+            .filter(|function| function.suspendable)
+            .count();
+        let points: usize = self
+            .functions
+            .iter()
+            .map(|function| function.safe_points.len())
+            .sum();
         writeln!(
             f,
             "{suspendable} of {} functions suspendable, {points} safe points, {} -> {} bytes",
@@ -148,7 +169,9 @@ impl fmt::Display for Report {
             self.bytes_before,
             self.bytes_after
         )?;
-        self.functions.iter().try_for_each(|function| function.fmt(f))
+        self.functions
+            .iter()
+            .try_for_each(|function| function.fmt(f))
     }
 }
 
@@ -158,7 +181,11 @@ impl fmt::Display for FunctionReport {
         if let Some(name) = &self.name {
             write!(f, " `{name}`")?;
         }
-        let verdict = if self.suspendable { "suspendable" } else { "not suspendable" };
+        let verdict = if self.suspendable {
+            "suspendable"
+        } else {
+            "not suspendable"
+        };
         writeln!(f, ": {verdict}, {}", self.reason)?;
         writeln!(f, "  {} -> {} bytes", self.bytes_before, self.bytes_after)?;
         for point in &self.safe_points {
@@ -168,7 +195,11 @@ impl fmt::Display for FunctionReport {
                 point.id,
                 point.offset,
                 point.kind,
-                if point.live.is_empty() { "nothing".to_owned() } else { point.live.join(", ") }
+                if point.live.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    point.live.join(", ")
+                }
             )?;
         }
         Ok(())

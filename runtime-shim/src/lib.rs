@@ -1,1 +1,42 @@
-//! x
+//! Runs migratized WebAssembly modules, stops them at safe points, and lets them go on elsewhere.
+//!
+//! A module that `wasm-migratize` has rewritten is compiled as a [`Guest`] and instantiated as a
+//! [`GuestInstance`]. Anyone who holds its [`Controller`] can ask it to stop; the call that runs it
+//! then ends as [`Outcome::Suspended`]. [`GuestInstance::capture`] takes the whole state as typed
+//! values, a [`State`], and [`GuestInstance::resume`] lets another instance of the module go on with
+//! it: in this process or, by way of a [`Snapshot`] file, in another.
+//!
+//! ```text
+//! Controller --request--> Migration <--8 imports--> guest
+//!                            |                        ^
+//!                            | raw stack              | memories, tables, globals
+//!                            v                        |
+//!                          driver <--engine trait--> adapter (wasmtime)
+//!                            |
+//!                            v
+//!                          State <--> Snapshot file
+//! ```
+
+mod controller;
+mod driver;
+mod engine;
+mod error;
+mod migration;
+mod names;
+mod pacing;
+mod snapshot;
+mod stack;
+mod state;
+pub mod wasi;
+
+pub use controller::{Controller, WakeGuard};
+pub use engine::wasmtime::{
+    Error, ExternRefCodec, Guest, GuestInstance, Outcome, SuspendPoint, suspend_point,
+};
+pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
+pub use migration::Migration;
+pub use names::{Names, read_description};
+pub use pacing::Pacing;
+pub use snapshot::{ModuleReference, Snapshot, SnapshotError};
+pub use state::{BLOCK_BYTES, Block, Frame, MemoryContents, State, TableContents, Value};
+pub use wasm_migrate_abi as abi;

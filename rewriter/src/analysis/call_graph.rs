@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use indexmap::IndexSet;
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::{Dfs, Reversed};
+use petgraph::visit::{Dfs, DfsEvent, Reversed, depth_first_search};
 
 use crate::analysis::CodeFacts;
 use crate::module::{Module, Signature};
@@ -33,7 +33,7 @@ pub(crate) enum Reason {
 /// Result of the analysis.
 pub(crate) struct Suspension {
     reasons: Vec<Option<Reason>>,
-    recursive: Vec<bool>,
+    polled_entries: Vec<bool>,
     indirect: HashSet<Signature>,
     /// Functions whose address is taken, in index order.
     pub(crate) address_taken: BTreeSet<u32>,
@@ -58,9 +58,9 @@ impl Suspension {
         self.indirect.contains(signature)
     }
 
-    /// Whether the function stands on a cycle of the call graph.
-    pub(crate) fn recursive(&self, index: u32) -> bool {
-        self.recursive[index as usize]
+    /// Whether the function is polled at its entry. Every cycle of the call graph has one that is.
+    pub(crate) fn polls_at_entry(&self, index: u32) -> bool {
+        self.polled_entries[index as usize]
     }
 
     /// Whether the frame of a call to this function may belong to another one.
@@ -110,8 +110,11 @@ pub(crate) fn suspension(
         let indirectly = |ty: &&u32| indirect.contains(&module.types[**ty as usize]);
         if reasons[function].is_none() && reached[function] {
             let direct = facts.calls.iter().chain(&facts.tail_calls).find(suspends);
-            let by_type =
-                facts.indirect_calls.iter().chain(&facts.indirect_tail_calls).find(indirectly);
+            let by_type = facts
+                .indirect_calls
+                .iter()
+                .chain(&facts.indirect_tail_calls)
+                .find(indirectly);
             reasons[function] = direct
                 .map(|&callee| Reason::Calls(callee))
                 .or(by_type.map(|&ty| Reason::CallsIndirect(ty)));
@@ -123,7 +126,14 @@ pub(crate) fn suspension(
         // Targets of indirect tail calls are resumed like those of indirect calls.
         tail_calls[function] |= facts.indirect_tail_calls.iter().any(|ty| indirectly(&ty));
     }
-    Suspension { reasons, recursive, indirect, address_taken, tail_callees, tail_calls }
+    Suspension {
+        reasons,
+        polled_entries: graph.polled_entries(),
+        indirect,
+        address_taken,
+        tail_callees,
+        tail_calls,
+    }
 }
 
 /// Functions that an indirect call may reach.
@@ -131,12 +141,17 @@ fn address_taken(module: &Module<'_>, code: &CodeFacts) -> BTreeSet<u32> {
     let mut taken: BTreeSet<u32> = module.constant_function_refs.iter().copied().collect();
     taken.extend(&code.shared.function_refs);
     let host_writes_tables = module.imported_tables > 0
-        || module.exports.iter().any(|export| export.kind == wasmparser::ExternalKind::Table)
+        || module
+            .exports
+            .iter()
+            .any(|export| export.kind == wasmparser::ExternalKind::Table)
         || code.shared.uses_references;
     if host_writes_tables {
         // The host may put any exported function into a table.
-        let functions =
-            module.exports.iter().filter(|export| export.kind == wasmparser::ExternalKind::Func);
+        let functions = module
+            .exports
+            .iter()
+            .filter(|export| export.kind == wasmparser::ExternalKind::Func);
         taken.extend(functions.map(|export| export.index));
     }
     taken
@@ -154,7 +169,11 @@ impl CallGraph {
         let functions = module.function_types.len();
         let mut signatures = IndexSet::new();
         for facts in &code.functions {
-            for &ty in facts.indirect_calls.iter().chain(&facts.indirect_tail_calls) {
+            for &ty in facts
+                .indirect_calls
+                .iter()
+                .chain(&facts.indirect_tail_calls)
+            {
                 signatures.insert(module.types[ty as usize].clone());
             }
         }
@@ -184,7 +203,34 @@ impl CallGraph {
                 graph.add_edge(node, NodeIndex::new(function as usize), ());
             }
         }
-        Self { graph, functions, signatures }
+        Self {
+            graph,
+            functions,
+            signatures,
+        }
+    }
+
+    /// By function: is it polled at its entry? Every cycle has a polled function: of each edge that closes a
+    /// cycle in a depth-first walk, one end is polled.
+    fn polled_entries(&self) -> Vec<bool> {
+        let mut polled = vec![false; self.functions];
+        depth_first_search(&self.graph, self.graph.node_indices(), |event| {
+            let DfsEvent::BackEdge(from, to) = event else {
+                return;
+            };
+            let is_polled =
+                |node: NodeIndex| polled.get(node.index()).is_some_and(|&polled| polled);
+            if !is_polled(from) && !is_polled(to) {
+                // A signature's node has no entry, but no two of those are neighbours.
+                let end = if to.index() < self.functions {
+                    to
+                } else {
+                    from
+                };
+                polled[end.index()] = true;
+            }
+        });
+        polled
     }
 
     /// By function: does it stand on a cycle?

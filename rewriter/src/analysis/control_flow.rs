@@ -41,7 +41,10 @@ impl ControlFlow {
         let mut begin = 0;
         for end in (1..=ops.len()).filter(|&at| is_start[at]) {
             starts[begin] = Some(blocks.len());
-            blocks.push(BasicBlock { ops: begin..end, successors: Vec::new() });
+            blocks.push(BasicBlock {
+                ops: begin..end,
+                successors: Vec::new(),
+            });
             begin = end;
         }
         let mut flow = Self { blocks, starts };

@@ -4,11 +4,8 @@
 //! one module read each other's snapshots. A frame holds the locals that are live at the safe point and
 //! the operands that lie under the call (or on the stack at the loop). An operand that can be made again
 //! is not saved; if it is read from a local, that local counts as live.
-//!
-//! Slots that few safe points need come first: a safe point saves from its lowest live slot to the end,
-//! so one run of save instructions with several entries serves the whole function.
 
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use wasm_migrate_abi::{SafePointKind, SlotOrigin, ValueType};
 use wasmparser::Operator;
 
@@ -44,7 +41,11 @@ pub(crate) fn frame_layout(
     function: &Function<'_>,
     liveness: &Liveness,
 ) -> Result<Frame, LiveHostReference> {
-    let mut points = vec![(SafePointKind::Entry, OpId(0), live_locals(function, &liveness.entry))];
+    let mut points = vec![(
+        SafePointKind::Entry,
+        OpId(0),
+        live_locals(function, &liveness.entry),
+    )];
     for (candidate, live) in function.candidates.iter().zip(&liveness.candidates) {
         let mut values = live_locals(function, live);
         for (height, operand) in (0..).zip(&candidate.operands) {
@@ -76,14 +77,21 @@ pub(crate) fn frame_layout(
         .map(|(kind, op, values)| {
             let mut live: Vec<u32> = values
                 .iter()
-                .map(|value| slots.get_index_of(value).expect("every live value has a slot"))
+                .map(|value| {
+                    slots
+                        .get_index_of(value)
+                        .expect("every live value has a slot")
+                })
                 .map(|slot| u32::try_from(slot).expect("fewer slots than bytes"))
                 .collect();
             live.sort_unstable();
             SafePoint { kind, op, live }
         })
         .collect();
-    Ok(Frame { slots: slots.into_iter().collect(), safe_points })
+    Ok(Frame {
+        slots: slots.into_iter().collect(),
+        safe_points,
+    })
 }
 
 fn is_remade(function: &Function<'_>, origin: OpId) -> bool {
@@ -101,15 +109,12 @@ fn live_locals(function: &Function<'_>, live: &fixedbitset::FixedBitSet) -> Valu
         .collect()
 }
 
+/// Locals come first, then operands, each in order.
 fn order_slots<'v>(live_sets: impl Iterator<Item = &'v Values>) -> Values {
-    let mut uses: IndexMap<(SlotOrigin, ValueType), u32> = IndexMap::new();
-    for value in live_sets.flatten() {
-        *uses.entry(*value).or_default() += 1;
-    }
-    let rank = |(origin, ty): &(SlotOrigin, ValueType)| match *origin {
+    let mut slots: Values = live_sets.flatten().copied().collect();
+    slots.sort_by_key(|(origin, ty)| match *origin {
         SlotOrigin::Local(index) => (0, index, *ty),
         SlotOrigin::Operand(height) => (1, height, *ty),
-    };
-    uses.sort_by(|a, a_uses, b, b_uses| a_uses.cmp(b_uses).then_with(|| rank(a).cmp(&rank(b))));
-    uses.into_keys().collect()
+    });
+    slots
 }

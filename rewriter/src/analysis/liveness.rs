@@ -37,7 +37,10 @@ pub(crate) fn liveness(function: &Function<'_>) -> Liveness {
             }
         }
     }
-    Liveness { entry: live_in[0].clone(), candidates }
+    Liveness {
+        entry: live_in[0].clone(),
+        candidates,
+    }
 }
 
 fn solve(function: &Function<'_>, flow: &ControlFlow) -> Vec<FixedBitSet> {

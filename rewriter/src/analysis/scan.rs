@@ -53,8 +53,11 @@ pub(crate) struct CodeFacts {
 
 /// Validates and scans all function bodies, in parallel.
 pub(crate) fn scan(module: &Module<'_>) -> Result<CodeFacts, Error> {
-    let mut functions: Vec<FunctionFacts> =
-        module.bodies.par_iter().map(|body| scan_function(module, body)).collect::<Result<_, _>>()?;
+    let mut functions: Vec<FunctionFacts> = module
+        .bodies
+        .par_iter()
+        .map(|body| scan_function(module, body))
+        .collect::<Result<_, _>>()?;
     let mut shared = SharedFacts::default();
     for function in &mut functions {
         shared.merge(std::mem::take(&mut function.facts));
@@ -86,7 +89,10 @@ impl SharedFacts {
 
 fn scan_function(module: &Module<'_>, body: &Body<'_>) -> Result<FunctionFacts, Error> {
     let resources = body.validate.resources.clone();
-    let validate = wasmparser::FuncToValidate { resources, ..body.validate };
+    let validate = wasmparser::FuncToValidate {
+        resources,
+        ..body.validate
+    };
     let mut validator = validate.into_validator(Default::default());
     let mut locals = body.body.get_binary_reader();
     validator.read_locals(&mut locals)?;
@@ -106,7 +112,8 @@ fn scan_function(module: &Module<'_>, body: &Body<'_>) -> Result<FunctionFacts, 
         let operator = operators.read()?;
         validator.op(offset, &operator)?;
         if refusal.is_none() {
-            refusal = features::unsupported_operator(&operator).map(|construct| (construct, offset));
+            refusal =
+                features::unsupported_operator(&operator).map(|construct| (construct, offset));
         }
         facts.add(&operator);
         facts.facts.uses_vectors |= features::is_vector(&operator);
@@ -160,7 +167,9 @@ impl FunctionFacts {
             | Operator::TableGrow { table }
             | Operator::TableFill { table }
             | Operator::TableInit { table, .. }
-            | Operator::TableCopy { dst_table: table, .. } => {
+            | Operator::TableCopy {
+                dst_table: table, ..
+            } => {
                 shared.uses_references = true;
                 shared.written_tables.insert(table);
             }

@@ -45,8 +45,10 @@ impl Emitter<'_, '_> {
             Operator::BrTable { targets } => {
                 let block = |depth| function.branch_target(inside, depth);
                 let default = block(targets.default());
-                let targets: Vec<BlockId> =
-                    targets.targets().map(|depth| block(depth.expect("validated"))).collect();
+                let targets: Vec<BlockId> = targets
+                    .targets()
+                    .map(|depth| block(depth.expect("validated")))
+                    .collect();
                 let all = targets.iter().chain([&default]);
                 if all.clone().any(|&target| self.is_loop_with_params(target)) {
                     self.branch_table_with_params(&targets, default);
@@ -66,9 +68,14 @@ impl Emitter<'_, '_> {
         if let Some(leaf) = &mut self.leaf
             && target < leaf.block
         {
-            return *leaf.ways_out.entry(target).or_insert_with(|| self.labels.next());
+            return *leaf
+                .ways_out
+                .entry(target)
+                .or_insert_with(|| self.labels.next());
         }
-        self.blocks[target.index()].label.expect("a branch goes to an open block")
+        self.blocks[target.index()]
+            .label
+            .expect("a branch goes to an open block")
     }
 
     fn is_loop_with_params(&self, target: BlockId) -> bool {

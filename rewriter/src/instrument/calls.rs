@@ -15,7 +15,10 @@ impl Emitter<'_, '_> {
         let safe_point = self.take_safe_point();
         self.spill();
         let landing = self.labels.next();
-        self.regions.last_mut().expect("in a region").land(safe_point, landing);
+        self.regions
+            .last_mut()
+            .expect("in a region")
+            .land(safe_point, landing);
         self.flush();
         self.emit(Instruction::Call(self.plan.function(callee)));
         self.operands.pop(op.popped);
@@ -38,11 +41,17 @@ impl Emitter<'_, '_> {
         let landing = self.labels.next();
         let joined = self.labels.next();
         self.emit_item(Item::Br(joined));
-        self.regions.last_mut().expect("in a region").land(safe_point, landing);
+        self.regions
+            .last_mut()
+            .expect("in a region")
+            .land(safe_point, landing);
         let resume = self.plan.resume(results);
         self.emit(Instruction::Call(resume));
         let ty: BlockType = self.plan.block_type(results);
-        self.regions.last_mut().expect("in a region").close(joined, ty);
+        self.regions
+            .last_mut()
+            .expect("in a region")
+            .close(joined, ty);
         self.push_results(results, id);
         self.check_for_unwinding(safe_point);
     }
@@ -51,6 +60,7 @@ impl Emitter<'_, '_> {
         self.note_safe_point(safe_point);
         self.emit(Instruction::GlobalGet(self.plan.globals.state));
         let exit = self.exit(safe_point);
+        self.emit_item(Item::Unlikely);
         self.emit_item(Item::BrIf(exit));
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Item {
     Original(Range<u32>),
     Instruction(Instruction<'static>),
     Open(Label, Opening),
+    /// The conditional branch that follows is hardly ever taken.
+    Unlikely,
     Else,
     End,
     Br(Label),
@@ -67,8 +69,14 @@ pub(super) fn push(items: &mut Vec<Item>, item: Item) {
     items.push(item);
 }
 
-/// Encodes a body: its items and the final `end`.
-pub(super) fn encode(original: &[u8], items: &[Item], labels: &Labels, sink: &mut Vec<u8>) {
+/// Encodes a body: its items and the final `end`. Returns the offsets of the unlikely branches.
+pub(super) fn encode(
+    original: &[u8],
+    items: &[Item],
+    labels: &Labels,
+    sink: &mut Vec<u8>,
+) -> Vec<u32> {
+    let mut unlikely = Vec::new();
     // By label: how many blocks were open when its block began.
     let mut opened_at = vec![0; labels.count()];
     let mut open: u32 = 0;
@@ -87,6 +95,7 @@ pub(super) fn encode(original: &[u8], items: &[Item], labels: &Labels, sink: &mu
                     Opening::Original(range) => copy(original, range, sink),
                 }
             }
+            Item::Unlikely => unlikely.push(crate::plan::count32(sink.len())),
             Item::Else => Instruction::Else.encode(sink),
             Item::End => {
                 open -= 1;
@@ -95,14 +104,17 @@ pub(super) fn encode(original: &[u8], items: &[Item], labels: &Labels, sink: &mu
             Item::Br(label) => Instruction::Br(depth(&opened_at, *label, open)).encode(sink),
             Item::BrIf(label) => Instruction::BrIf(depth(&opened_at, *label, open)).encode(sink),
             Item::BrTable(targets, default) => {
-                let depths: Vec<u32> =
-                    targets.iter().map(|label| depth(&opened_at, *label, open)).collect();
+                let depths: Vec<u32> = targets
+                    .iter()
+                    .map(|label| depth(&opened_at, *label, open))
+                    .collect();
                 let default = depth(&opened_at, *default, open);
                 Instruction::BrTable(depths.into(), default).encode(sink);
             }
         }
     }
     Instruction::End.encode(sink);
+    unlikely
 }
 
 fn copy(original: &[u8], range: &Range<u32>, sink: &mut Vec<u8>) {

@@ -1,7 +1,6 @@
 //! Saving and loading a frame: the exits at the end of a function, and its entry.
 
-use std::collections::BTreeMap;
-
+use indexmap::IndexMap;
 use wasm_encoder::{BlockType, Instruction};
 use wasm_migrate_abi::{OTHER_FUNCTION, REWINDING, SlotOrigin, ValueType};
 
@@ -11,20 +10,22 @@ use super::region::Region;
 use crate::encode;
 use crate::plan::{Plan, count32};
 
-/// Where a function that unwinds goes: by the first slot that it saves. The saves stand in one run with an
-/// entry for each distinct first slot.
+/// Where a function that unwinds goes: by the slots that it saves there.
 #[derive(Debug, Default)]
 pub(super) struct Exits {
-    by_first_slot: BTreeMap<u32, Label>,
+    by_live_slots: IndexMap<Vec<u32>, Label>,
 }
 
 impl Emitter<'_, '_> {
     /// Where to branch to unwind at this safe point, once its id is in its local.
     pub(super) fn exit(&mut self, safe_point: u32) -> Label {
         let live = &self.frame.safe_points[safe_point as usize].live;
-        let first = live.first().copied().unwrap_or(count32(self.frame.slots.len()));
-        let labels = &mut self.labels;
-        *self.exits.by_first_slot.entry(first).or_insert_with(|| labels.next())
+        if let Some(&label) = self.exits.by_live_slots.get(live) {
+            return label;
+        }
+        let label = self.labels.next();
+        self.exits.by_live_slots.insert(live.clone(), label);
+        label
     }
 
     /// Sets the local that tells the exits at which safe point the function is.
@@ -33,27 +34,34 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::LocalSet(self.temporaries.safe_point));
     }
 
-    /// The body inside its exits, followed by the saves.
+    /// The body inside its exits, followed by the saves: one run for each distinct set of live slots.
     pub(super) fn with_exits(&mut self, body: Vec<Item>) -> Vec<Item> {
-        let exits = std::mem::take(&mut self.exits.by_first_slot);
+        let exits = std::mem::take(&mut self.exits.by_live_slots);
         if exits.is_empty() {
             return body;
         }
+        let saved = self.labels.next();
         let open = |label: &Label| Item::Open(*label, Opening::Block(BlockType::Empty));
-        let mut items: Vec<Item> = exits.values().rev().map(open).collect();
+        let mut items = vec![open(&saved)];
+        items.extend(exits.values().rev().map(open));
         items.extend(body);
-        let mut slot = *exits.keys().next().expect("not empty");
-        let ends = exits.keys().skip(1).copied();
-        for end in ends.chain([count32(self.frame.slots.len())]) {
+        for (number, live) in exits.keys().enumerate() {
             items.push(Item::End);
-            for index in slot..end {
+            for &index in live {
                 let (origin, value_type) = self.frame.slots[index as usize];
                 let local = self.slot_local(origin, value_type);
                 items.push(Item::Instruction(Instruction::LocalGet(local)));
-                items.extend(save(value_type, self.plan).into_iter().map(Item::Instruction));
+                items.extend(
+                    save(value_type, self.plan)
+                        .into_iter()
+                        .map(Item::Instruction),
+                );
             }
-            slot = end;
+            if number + 1 < exits.len() {
+                items.push(Item::Br(saved));
+            }
         }
+        items.push(Item::End);
         items.extend(
             [
                 Instruction::I32Const(self.function.index.cast_signed()),
@@ -62,25 +70,33 @@ impl Emitter<'_, '_> {
             ]
             .map(Item::Instruction),
         );
-        items.extend(self.function.results.iter().map(|&ty| Item::Instruction(encode::zero(ty))));
+        items.extend(
+            self.function
+                .results
+                .iter()
+                .map(|&ty| Item::Instruction(encode::zero(ty))),
+        );
         items
     }
 
     /// The test at the function's entry, cold behind it the load of the frame and the way to where it
     /// was left.
     pub(super) fn entry(&mut self, region: &Region) -> Vec<Item> {
-        let recursive = self.suspension.recursive(self.function.index);
+        let polled = self.suspension.polls_at_entry(self.function.index);
         let last = count32(self.frame.safe_points.len()) - 1;
         let cold = self.labels.next();
         let mut items = Vec::new();
-        if recursive {
+        if polled {
             items.extend(self.spend_budget(self.weight(0..self.function.ops.len())));
         } else {
-            items.push(Item::Instruction(Instruction::GlobalGet(self.plan.globals.state)));
+            items.push(Item::Instruction(Instruction::GlobalGet(
+                self.plan.globals.state,
+            )));
         }
+        items.push(Item::Unlikely);
         items.push(Item::Open(cold, Opening::If(BlockType::Empty)));
         let targets = region.targets(1..last + 1);
-        if recursive {
+        if polled {
             let rewinding = self.labels.next();
             items.extend(
                 [
@@ -99,7 +115,9 @@ impl Emitter<'_, '_> {
             if let Some(&first) = targets.first() {
                 // Id 0 is the entry, where this function is never stopped.
                 let targets: Box<[Label]> = [first].into_iter().chain(targets).collect();
-                items.push(Item::Instruction(Instruction::GlobalGet(self.plan.globals.safe_point)));
+                items.push(Item::Instruction(Instruction::GlobalGet(
+                    self.plan.globals.safe_point,
+                )));
                 items.push(Item::BrTable(targets, first));
             } else {
                 items.push(Item::Instruction(Instruction::Unreachable));
@@ -169,9 +187,15 @@ impl Emitter<'_, '_> {
             items.push(Item::End);
             items.push(Item::Instruction(Instruction::LocalGet(safe_point)));
         }
-        items.push(Item::Instruction(Instruction::GlobalSet(self.plan.globals.safe_point)));
+        items.push(Item::Instruction(Instruction::GlobalSet(
+            self.plan.globals.safe_point,
+        )));
         for &(origin, value_type) in &self.frame.slots {
-            items.extend(load(value_type, self.plan).into_iter().map(Item::Instruction));
+            items.extend(
+                load(value_type, self.plan)
+                    .into_iter()
+                    .map(Item::Instruction),
+            );
             let local = self.slot_local(origin, value_type);
             items.push(Item::Instruction(Instruction::LocalSet(local)));
         }
@@ -188,13 +212,27 @@ impl Emitter<'_, '_> {
 
 /// Sends the value on the stack to the host.
 pub(super) fn save(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'static>> {
-    let vector = || plan.helpers.save_v128.expect("planned wherever vectors occur");
-    let reference = || plan.helpers.save_reference.expect("planned wherever references occur");
+    let vector = || {
+        plan.helpers
+            .save_v128
+            .expect("planned wherever vectors occur")
+    };
+    let reference = || {
+        plan.helpers
+            .save_reference
+            .expect("planned wherever references occur")
+    };
     match value_type {
         ValueType::I32 => vec![Instruction::Call(plan.abi.save_i32)],
         ValueType::I64 => vec![Instruction::Call(plan.abi.save_i64)],
-        ValueType::F32 => vec![Instruction::I32ReinterpretF32, Instruction::Call(plan.abi.save_i32)],
-        ValueType::F64 => vec![Instruction::I64ReinterpretF64, Instruction::Call(plan.abi.save_i64)],
+        ValueType::F32 => vec![
+            Instruction::I32ReinterpretF32,
+            Instruction::Call(plan.abi.save_i32),
+        ],
+        ValueType::F64 => vec![
+            Instruction::I64ReinterpretF64,
+            Instruction::Call(plan.abi.save_i64),
+        ],
         ValueType::V128 => vec![Instruction::Call(vector())],
         ValueType::FuncRef => vec![Instruction::Call(reference())],
         ValueType::ExternRef => unreachable!("refused when frames are laid out"),
@@ -203,13 +241,27 @@ pub(super) fn save(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'stati
 
 /// Asks the host for a value.
 pub(super) fn load(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'static>> {
-    let vector = || plan.helpers.load_v128.expect("planned wherever vectors occur");
-    let reference = || plan.helpers.load_reference.expect("planned wherever references occur");
+    let vector = || {
+        plan.helpers
+            .load_v128
+            .expect("planned wherever vectors occur")
+    };
+    let reference = || {
+        plan.helpers
+            .load_reference
+            .expect("planned wherever references occur")
+    };
     match value_type {
         ValueType::I32 => vec![Instruction::Call(plan.abi.load_i32)],
         ValueType::I64 => vec![Instruction::Call(plan.abi.load_i64)],
-        ValueType::F32 => vec![Instruction::Call(plan.abi.load_i32), Instruction::F32ReinterpretI32],
-        ValueType::F64 => vec![Instruction::Call(plan.abi.load_i64), Instruction::F64ReinterpretI64],
+        ValueType::F32 => vec![
+            Instruction::Call(plan.abi.load_i32),
+            Instruction::F32ReinterpretI32,
+        ],
+        ValueType::F64 => vec![
+            Instruction::Call(plan.abi.load_i64),
+            Instruction::F64ReinterpretI64,
+        ],
         ValueType::V128 => vec![Instruction::Call(vector())],
         ValueType::FuncRef => vec![Instruction::Call(reference())],
         ValueType::ExternRef => unreachable!("refused when frames are laid out"),

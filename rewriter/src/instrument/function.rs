@@ -14,14 +14,22 @@ use crate::encode;
 use crate::ir::{BlockId, BlockKind, Function, Op, OpId, is_terminator};
 use crate::plan::{Plan, count32};
 
-/// Rewrites one lifted function; returns the new body, without its size.
+/// A rewritten body.
+pub(crate) struct Body {
+    /// Locals and code, without the size.
+    pub(crate) bytes: Vec<u8>,
+    /// Offsets in `bytes` of conditional branches that are hardly ever taken.
+    pub(crate) unlikely: Vec<u32>,
+}
+
+/// Rewrites one lifted function.
 pub(crate) fn instrument(
     original: &[u8],
     function: &Function<'_>,
     frame: &Frame,
     suspension: &Suspension,
     plan: &Plan,
-) -> Vec<u8> {
+) -> Body {
     let locals = count32(function.locals.len());
     let mut emitter = Emitter {
         function,
@@ -31,14 +39,19 @@ pub(crate) fn instrument(
         labels: Labels::default(),
         regions: vec![Region::default()],
         operands: Operands::new(locals + Temporaries::COUNT),
-        temporaries: Temporaries { safe_point: locals, budget: locals + 1 },
+        temporaries: Temporaries {
+            safe_point: locals,
+            budget: locals + 1,
+        },
         blocks: Vec::new(),
         exits: Exits::default(),
         next_safe_point: 1,
         leaf: None,
         reachable: true,
     };
-    emitter.blocks.resize_with(function.blocks.len(), BlockState::default);
+    emitter
+        .blocks
+        .resize_with(function.blocks.len(), BlockState::default);
     emitter.blocks[0].label = Some(Label::FUNCTION);
     emitter.run();
     emitter.finish(original)
@@ -239,7 +252,11 @@ impl Emitter<'_, '_> {
         let mut otherwise = None;
         if is_if {
             let without_else = block.otherwise.is_none() && block.params.is_empty();
-            let target = if without_else { label } else { self.labels.next() };
+            let target = if without_else {
+                label
+            } else {
+                self.labels.next()
+            };
             otherwise = (!without_else).then_some(target);
             // Parameters must be in their slots on both ways.
             self.force_params(id, op);
@@ -249,8 +266,12 @@ impl Emitter<'_, '_> {
             self.force_params(id, op);
         }
         let outer_base = self.operands.set_base(block.height as usize);
-        self.blocks[id.index()] =
-            BlockState { label: Some(label), outer_base, otherwise, safe_point: 0 };
+        self.blocks[id.index()] = BlockState {
+            label: Some(label),
+            outer_base,
+            otherwise,
+            safe_point: 0,
+        };
     }
 
     /// Puts a block's parameters into their slots, where the block's code finds them.
@@ -264,7 +285,10 @@ impl Emitter<'_, '_> {
     fn hoisted_otherwise(&mut self, id: BlockId) {
         let state = &mut self.blocks[id.index()];
         let label = state.label.expect("open");
-        let otherwise = state.otherwise.take().expect("an if with an else has its label");
+        let otherwise = state
+            .otherwise
+            .take()
+            .expect("an if with an else has its label");
         self.emit_item(Item::Br(label));
         let region = self.regions.last_mut().expect("in a region");
         region.close(otherwise, wasm_encoder::BlockType::Empty);
@@ -287,7 +311,10 @@ impl Emitter<'_, '_> {
         let label = self.blocks[id.index()].label.expect("open");
         let results = &self.function.block(id).results;
         let ty = self.plan.block_type(results);
-        self.regions.last_mut().expect("in a region").close(label, ty);
+        self.regions
+            .last_mut()
+            .expect("in a region")
+            .close(label, ty);
         self.leave(id);
         self.push_results(results, end);
     }
@@ -295,7 +322,8 @@ impl Emitter<'_, '_> {
     /// Restores the operand stack to what lies under a block.
     pub(super) fn leave(&mut self, id: BlockId) {
         self.operands.set_base(self.blocks[id.index()].outer_base);
-        self.operands.truncate(self.function.block(id).height as usize);
+        self.operands
+            .truncate(self.function.block(id).height as usize);
     }
 
     fn end_function(&mut self) {
@@ -306,21 +334,25 @@ impl Emitter<'_, '_> {
     }
 
     /// Puts everything together: exits, entry, body.
-    fn finish(mut self, original: &[u8]) -> Vec<u8> {
+    fn finish(mut self, original: &[u8]) -> Body {
         let region = self.regions.pop().expect("the function's region");
         let prologue = self.entry(&region);
         let body = region.finish(prologue);
         let items = self.with_exits(body);
-        let mut sink = Vec::new();
-        self.encode_locals(&mut sink);
-        code::encode(original, &items, &self.labels, &mut sink);
-        sink
+        let mut bytes = Vec::new();
+        self.encode_locals(&mut bytes);
+        let unlikely = code::encode(original, &items, &self.labels, &mut bytes);
+        Body { bytes, unlikely }
     }
 
     fn encode_locals(&self, sink: &mut Vec<u8>) {
         let declared = &self.function.locals[self.function.param_count as usize..];
         let added = [ValueType::I32; Temporaries::COUNT as usize];
-        let all = declared.iter().copied().chain(added).chain(self.operands.slot_types());
+        let all = declared
+            .iter()
+            .copied()
+            .chain(added)
+            .chain(self.operands.slot_types());
         let mut runs: Vec<(u32, ValType)> = Vec::new();
         for value_type in all.map(encode::value_type) {
             match runs.last_mut() {
@@ -381,7 +413,10 @@ pub(crate) fn replacement(operator: &Operator<'_>, plan: &Plan) -> Option<Instru
 }
 
 /// What notes that a segment was dropped.
-pub(crate) fn after_drop(operator: &Operator<'_>, plan: &Plan) -> Option<[Instruction<'static>; 2]> {
+pub(crate) fn after_drop(
+    operator: &Operator<'_>,
+    plan: &Plan,
+) -> Option<[Instruction<'static>; 2]> {
     let flag = match operator {
         Operator::DataDrop { data_index } => plan.globals.data_dropped.get(data_index)?,
         Operator::ElemDrop { elem_index } => plan.globals.element_dropped.get(elem_index)?,

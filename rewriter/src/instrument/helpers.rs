@@ -16,14 +16,23 @@ pub(crate) fn helper_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signatu
         params: params.to_vec(),
         results: results.to_vec(),
     };
-    let mut helpers = vec![(signature(&[ValueType::I32], &[ValueType::I32]), header(plan))];
+    let mut helpers = vec![(
+        signature(&[ValueType::I32], &[ValueType::I32]),
+        header(plan),
+    )];
     if plan.helpers.save_v128.is_some() {
         helpers.push((signature(&[ValueType::V128], &[]), save_v128(plan)));
         helpers.push((signature(&[], &[ValueType::V128]), load_v128(plan)));
     }
     if let Some(table) = plan.references_table {
-        helpers.push((signature(&[ValueType::FuncRef], &[]), save_reference(table, plan)));
-        helpers.push((signature(&[], &[ValueType::FuncRef]), load_reference(table, plan)));
+        helpers.push((
+            signature(&[ValueType::FuncRef], &[]),
+            save_reference(table, plan),
+        ));
+        helpers.push((
+            signature(&[], &[ValueType::FuncRef]),
+            load_reference(table, plan),
+        ));
     }
     for results in plan.helpers.resume.keys() {
         let functions = &plan.resumable[results];
@@ -34,7 +43,10 @@ pub(crate) fn helper_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signatu
     helpers
 }
 
-fn build(locals: &[ValType], instructions: impl IntoIterator<Item = Instruction<'static>>) -> Function {
+fn build(
+    locals: &[ValType],
+    instructions: impl IntoIterator<Item = Instruction<'static>>,
+) -> Function {
     let mut function = Function::new(locals.iter().map(|&ty| (1, ty)));
     for instruction in instructions {
         function.instruction(&instruction);
@@ -137,7 +149,9 @@ fn load_reference(table: u32, plan: &Plan) -> Function {
             Instruction::LocalTee(0),
             Instruction::I32Const(-1),
             Instruction::I32Eq,
-            Instruction::If(BlockType::Result(ValType::Ref(wasm_encoder::RefType::FUNCREF))),
+            Instruction::If(BlockType::Result(ValType::Ref(
+                wasm_encoder::RefType::FUNCREF,
+            ))),
             encode::zero(ValueType::FuncRef),
             Instruction::Else,
             Instruction::LocalGet(0),
@@ -172,11 +186,14 @@ fn resume(module: &Module<'_>, functions: &[u32], plan: &Plan) -> Function {
 
 /// Mutable globals that are saved as words, with their types.
 fn word_globals(module: &Module<'_>) -> impl Iterator<Item = (u32, ValueType)> {
-    (0..).zip(&module.globals).filter(|(_, global)| global.mutable).filter_map(|(index, global)| {
-        let value_type = features::value_type(global.content_type).ok()?;
-        (!matches!(value_type, ValueType::FuncRef | ValueType::ExternRef))
-            .then_some((index, value_type))
-    })
+    (0..)
+        .zip(&module.globals)
+        .filter(|(_, global)| global.mutable)
+        .filter_map(|(index, global)| {
+            let value_type = features::value_type(global.content_type).ok()?;
+            (!matches!(value_type, ValueType::FuncRef | ValueType::ExternRef))
+                .then_some((index, value_type))
+        })
 }
 
 fn save_instance(module: &Module<'_>, plan: &Plan) -> Function {
@@ -185,10 +202,16 @@ fn save_instance(module: &Module<'_>, plan: &Plan) -> Function {
         body.push(Instruction::GlobalGet(index));
         body.extend(save(value_type, plan));
     }
-    let dropped =
-        plan.globals.data_dropped.values().chain(plan.globals.element_dropped.values());
+    let dropped = plan
+        .globals
+        .data_dropped
+        .values()
+        .chain(plan.globals.element_dropped.values());
     for &flag in dropped {
-        body.extend([Instruction::GlobalGet(flag), Instruction::Call(plan.abi.save_i32)]);
+        body.extend([
+            Instruction::GlobalGet(flag),
+            Instruction::Call(plan.abi.save_i32),
+        ]);
     }
     build(&[], body)
 }
@@ -199,12 +222,16 @@ fn load_instance(module: &Module<'_>, plan: &Plan) -> Function {
         body.extend(load(value_type, plan));
         body.push(Instruction::GlobalSet(index));
     }
-    let data = plan.globals.data_dropped.iter().map(|(&segment, &flag)| {
-        (flag, Instruction::DataDrop(segment))
-    });
-    let elements = plan.globals.element_dropped.iter().map(|(&segment, &flag)| {
-        (flag, Instruction::ElemDrop(segment))
-    });
+    let data = plan
+        .globals
+        .data_dropped
+        .iter()
+        .map(|(&segment, &flag)| (flag, Instruction::DataDrop(segment)));
+    let elements = plan
+        .globals
+        .element_dropped
+        .iter()
+        .map(|(&segment, &flag)| (flag, Instruction::ElemDrop(segment)));
     for (flag, drop) in data.chain(elements) {
         body.extend([
             Instruction::Call(plan.abi.load_i32),

@@ -49,11 +49,17 @@ impl Emitter<'_, '_> {
         self.spill();
         self.force_params(id, op);
         let landing = self.labels.next();
-        self.regions.last_mut().expect("in a region").land(safe_point, landing);
+        self.regions
+            .last_mut()
+            .expect("in a region")
+            .land(safe_point, landing);
         let block = self.function.block(id);
         let next = self.frame.safe_points.get(self.next_safe_point as usize);
         if next.is_none_or(|next| next.op > block.end) {
-            self.leaf = Some(LeafLoop { block: id, ways_out: IndexMap::new() });
+            self.leaf = Some(LeafLoop {
+                block: id,
+                ways_out: IndexMap::new(),
+            });
         }
         let state = &mut self.blocks[id.index()];
         state.label = Some(self.labels.next());
@@ -80,6 +86,7 @@ impl Emitter<'_, '_> {
         let targets = region.targets(safe_point + 1..self.next_safe_point);
         let cold = self.labels.next();
         let mut prologue: Vec<Item> = self.spend_budget(self.loop_weight(id)).collect();
+        prologue.push(Item::Unlikely);
         prologue.push(Item::Open(cold, Opening::If(BlockType::Empty)));
         prologue.extend(self.dispatch_header(safe_point, cold, &targets));
         prologue.push(Item::End);
@@ -95,7 +102,9 @@ impl Emitter<'_, '_> {
         let ty = self.plan.block_type(&self.function.block(id).results);
         self.emit_item(Item::Open(exit, Opening::Block(ty)));
         for (&target, &label) in leaf.ways_out.iter().rev() {
-            let ty = self.plan.block_type(self.function.block(target).label_types());
+            let ty = self
+                .plan
+                .block_type(self.function.block(target).label_types());
             self.emit_item(Item::Open(label, Opening::Block(ty)));
         }
         self.emit_item(Item::Open(again, Opening::Loop(BlockType::Empty)));
@@ -113,6 +122,7 @@ impl Emitter<'_, '_> {
         ] {
             self.emit(instruction);
         }
+        self.emit_item(Item::Unlikely);
         self.emit_item(Item::BrIf(cold));
         self.items().extend(region.finish(Vec::new()));
         self.emit_item(Item::End);
@@ -123,6 +133,7 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::I32Const(safe_point.cast_signed()));
         self.emit(Instruction::Call(self.plan.helpers.header));
         let unwind = self.exit(safe_point);
+        self.emit_item(Item::Unlikely);
         self.emit_item(Item::BrIf(unwind));
         self.emit_item(Item::Br(again));
         self.emit_item(Item::End);
@@ -130,7 +141,9 @@ impl Emitter<'_, '_> {
         for &target in leaf.ways_out.keys() {
             self.emit_item(Item::End);
             self.write_budget_back();
-            let label = self.blocks[target.index()].label.expect("an outer block is open");
+            let label = self.blocks[target.index()]
+                .label
+                .expect("an outer block is open");
             self.emit_item(Item::Br(label));
         }
         self.emit_item(Item::End);
@@ -158,7 +171,9 @@ impl Emitter<'_, '_> {
         let mut weight = 1;
         let mut at = ops.start;
         while at < ops.end {
-            let block = self.function.ops[at].block.map(|id| self.function.block(id));
+            let block = self.function.ops[at]
+                .block
+                .map(|id| self.function.block(id));
             at = match block {
                 Some(block) if block.kind == BlockKind::Loop && block.open.index() == at => {
                     block.end.index()

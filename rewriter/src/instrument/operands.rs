@@ -42,7 +42,12 @@ pub(super) struct Operands {
 impl Operands {
     /// Slots will be locals from `first_slot` on.
     pub(super) fn new(first_slot: u32) -> Self {
-        Self { entries: Vec::new(), base: 0, slots: IndexMap::new(), first_slot }
+        Self {
+            entries: Vec::new(),
+            base: 0,
+            slots: IndexMap::new(),
+            first_slot,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,17 +80,32 @@ impl Operands {
 
     /// An operand that an operator has just put on the physical stack.
     pub(super) fn push_physical(&mut self, value_type: ValueType, origin: OpId) {
-        self.entries.push(Entry { value_type, origin, physical: true, in_slot: false });
+        self.entries.push(Entry {
+            value_type,
+            origin,
+            physical: true,
+            in_slot: false,
+        });
     }
 
     /// An operand that will be made by its operator when it is needed.
     pub(super) fn push_pending(&mut self, value_type: ValueType, origin: OpId) {
-        self.entries.push(Entry { value_type, origin, physical: false, in_slot: false });
+        self.entries.push(Entry {
+            value_type,
+            origin,
+            physical: false,
+            in_slot: false,
+        });
     }
 
     /// An operand that its slot holds already.
     pub(super) fn push_in_slot(&mut self, value_type: ValueType, origin: OpId) {
-        self.entries.push(Entry { value_type, origin, physical: false, in_slot: true });
+        self.entries.push(Entry {
+            value_type,
+            origin,
+            physical: false,
+            in_slot: true,
+        });
     }
 
     /// Pushes all pending operands above the base.
@@ -146,10 +166,16 @@ impl Operands {
     }
 
     /// Results that lie on the physical stack, above operands that may be pending.
-    pub(super) fn push_results(&mut self, types: &[ValueType], origin: OpId, items: &mut Vec<Item>) {
+    pub(super) fn push_results(
+        &mut self,
+        types: &[ValueType],
+        origin: OpId,
+        items: &mut Vec<Item>,
+    ) {
         let under = self.entries.len();
-        let over_pending =
-            self.entries[self.base.min(under)..].iter().any(|entry| !entry.physical);
+        let over_pending = self.entries[self.base.min(under)..]
+            .iter()
+            .any(|entry| !entry.physical);
         for &value_type in types {
             self.push_physical(value_type, origin);
         }
@@ -187,7 +213,10 @@ impl Operands {
             let slot = self.slot(count32(index), entry.value_type);
             items.push(Item::Instruction(Instruction::LocalGet(slot)));
         } else {
-            push(items, Item::Original(function.ops[entry.origin.index()].bytes.clone()));
+            push(
+                items,
+                Item::Original(function.ops[entry.origin.index()].bytes.clone()),
+            );
         }
     }
 

@@ -40,8 +40,9 @@ impl Region {
     /// The region's code: its blocks begin, then comes the prologue, then the rest.
     pub(super) fn finish(self, prologue: Vec<Item>) -> Vec<Item> {
         let begin = self.closed.into_iter().rev();
-        let mut items: Vec<Item> =
-            begin.map(|(label, ty)| Item::Open(label, Opening::Block(ty))).collect();
+        let mut items: Vec<Item> = begin
+            .map(|(label, ty)| Item::Open(label, Opening::Block(ty)))
+            .collect();
         items.extend(prologue);
         items.extend(self.items);
         items

@@ -23,10 +23,19 @@ pub(crate) fn wrapper_frame(signature: &Signature) -> Result<Frame, ()> {
     if signature.params.contains(&ValueType::ExternRef) {
         return Err(());
     }
-    let slots: Vec<_> =
-        (0..).zip(&signature.params).map(|(index, &ty)| (SlotOrigin::Local(index), ty)).collect();
-    let safe_point = |kind| SafePoint { kind, op: OpId(0), live: (0..count32(slots.len())).collect() };
-    let safe_points = vec![safe_point(SafePointKind::Entry), safe_point(SafePointKind::Import)];
+    let slots: Vec<_> = (0..)
+        .zip(&signature.params)
+        .map(|(index, &ty)| (SlotOrigin::Local(index), ty))
+        .collect();
+    let safe_point = |kind| SafePoint {
+        kind,
+        op: OpId(0),
+        live: (0..count32(slots.len())).collect(),
+    };
+    let safe_points = vec![
+        safe_point(SafePointKind::Entry),
+        safe_point(SafePointKind::Import),
+    ];
     Ok(Frame { slots, safe_points })
 }
 
@@ -52,7 +61,9 @@ fn blocking(function: &mut Function, import: u32, signature: &Signature, plan: &
         .instruction(&Instruction::Call(plan.abi.load_frame))
         .instruction(&Instruction::Drop);
     for (param, &value_type) in (0..).zip(&signature.params) {
-        load(value_type, plan).iter().for_each(|instruction| _ = function.instruction(instruction));
+        load(value_type, plan)
+            .iter()
+            .for_each(|instruction| _ = function.instruction(instruction));
         function.instruction(&Instruction::LocalSet(param));
     }
     function
@@ -67,7 +78,9 @@ fn blocking(function: &mut Function, import: u32, signature: &Signature, plan: &
         .instruction(&Instruction::End);
     for (param, &value_type) in (0..).zip(&signature.params) {
         function.instruction(&Instruction::LocalGet(param));
-        save(value_type, plan).iter().for_each(|instruction| _ = function.instruction(instruction));
+        save(value_type, plan)
+            .iter()
+            .for_each(|instruction| _ = function.instruction(instruction));
     }
     function
         .instruction(&id)

@@ -77,10 +77,13 @@ impl FromStr for ImportName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.rsplit_once('.') {
-            Some((module, name)) if !name.is_empty() => {
-                Ok(Self { module: module.to_owned(), name: name.to_owned() })
-            }
-            _ => Err(format!("expected MODULE.NAME, such as `env.recv`, found `{text}`")),
+            Some((module, name)) if !name.is_empty() => Ok(Self {
+                module: module.to_owned(),
+                name: name.to_owned(),
+            }),
+            _ => Err(format!(
+                "expected MODULE.NAME, such as `env.recv`, found `{text}`"
+            )),
         }
     }
 }
@@ -113,7 +116,11 @@ impl Arguments {
             ColorChoice::Never => false,
             ColorChoice::Auto => std::io::stderr().is_terminal(),
         };
-        let label = if colored { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+        let label = if colored {
+            "\x1b[1;31merror:\x1b[0m"
+        } else {
+            "error:"
+        };
         eprintln!("{label} {error}");
         for cause in error.chain().skip(1) {
             eprintln!("  caused by: {cause}");

@@ -7,7 +7,11 @@ use anyhow::{Context, bail};
 
 /// The input as people know it.
 pub(crate) fn describe(path: &Path) -> String {
-    if is_standard(path) { "standard input".to_owned() } else { format!("`{}`", path.display()) }
+    if is_standard(path) {
+        "standard input".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    }
 }
 
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -15,7 +19,9 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         return std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()));
     }
     let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).context("failed to read standard input")?;
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .context("failed to read standard input")?;
     Ok(bytes)
 }
 
@@ -40,7 +46,9 @@ pub(crate) fn write_text(path: Option<&Path>, text: &str) -> anyhow::Result<()> 
 /// A report goes to standard output; if the module may go there too, to standard error.
 pub(crate) fn write_report(report: &str, has_output: bool) -> anyhow::Result<()> {
     if has_output {
-        return std::io::stderr().write_all(report.as_bytes()).context("failed to write the report");
+        return std::io::stderr()
+            .write_all(report.as_bytes())
+            .context("failed to write the report");
     }
     write_standard(report.as_bytes())
 }
@@ -63,10 +71,14 @@ fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         return std::fs::write(path, bytes)
             .with_context(|| format!("failed to write `{}`", path.display()));
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().permissions(mode()).tempfile_in(directory)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(mode())
+            .tempfile_in(directory)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
@@ -81,5 +93,7 @@ fn mode() -> std::fs::Permissions {
 
 #[cfg(not(unix))]
 fn mode() -> std::fs::Permissions {
-    std::fs::metadata(".").expect("the current directory exists").permissions()
+    std::fs::metadata(".")
+        .expect("the current directory exists")
+        .permissions()
 }

@@ -15,7 +15,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(shell) = arguments.completions {
         let mut command = Arguments::command();
-        clap_complete::generate(shell, &mut command, "wasm-migratize", &mut std::io::stdout());
+        clap_complete::generate(
+            shell,
+            &mut command,
+            "wasm-migratize",
+            &mut std::io::stdout(),
+        );
         return ExitCode::SUCCESS;
     }
     arguments.start_logging();
@@ -29,7 +34,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let input = arguments.input.as_deref().expect("required unless completions are asked for");
+    let input = arguments
+        .input
+        .as_deref()
+        .expect("required unless completions are asked for");
     let bytes = files::read(input)?;
     let mut migratizer = Migratizer::new();
     for import in &arguments.suspending_imports {
@@ -42,7 +50,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for warning in &output.warnings {
         log::warn!("{warning}");
     }
-    let suspendable = output.report.functions.iter().filter(|function| function.suspendable).count();
+    let suspendable = output
+        .report
+        .functions
+        .iter()
+        .filter(|function| function.suspendable)
+        .count();
     log::info!(
         "rewrote {} ({suspendable} of {} functions suspendable, {} -> {} bytes) in {:.2} s",
         files::describe(input),
@@ -62,7 +75,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     if arguments.text {
-        let text = wasmprinter::print_bytes(&output.wasm).context("failed to print the result as text")?;
+        let text =
+            wasmprinter::print_bytes(&output.wasm).context("failed to print the result as text")?;
         files::write_text(arguments.output.as_deref(), &text)
     } else {
         files::write_binary(arguments.output.as_deref(), &output.wasm)

@@ -1,0 +1,78 @@
+//! How a program was started, as far as a later resume needs to know it: kept in the snapshot.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use wasm_migrate::wasi::{WasiBuilder, WasiCtx};
+
+/// Section of a snapshot that holds [`Launch`], as JSON.
+const LAUNCH_SECTION: &str = "launch";
+/// Section of a snapshot that holds the guest's WASI state.
+const WASI_SECTION: &str = "wasi";
+
+/// How a program was started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Launch {
+    /// Exports to be called, in this order; the last one's results are printed if the user named it.
+    pub(crate) entries: Vec<String>,
+    /// Are the results of the last entry printed?
+    pub(crate) prints_results: bool,
+    /// Directories that were opened to the guest.
+    pub(crate) dirs: Vec<Directory>,
+    /// Arguments of the last entry, as text.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// A directory that is opened to the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Directory {
+    /// Path on the host.
+    pub(crate) host: String,
+    /// The guest's name for it.
+    pub(crate) guest: String,
+}
+
+/// A variable of the guest's environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl Launch {
+    /// This host's streams, and the directories.
+    pub(crate) fn wasi(&self) -> anyhow::Result<WasiBuilder> {
+        let mut builder = WasiBuilder::new().inherit_stdio();
+        for Directory { host, guest } in &self.dirs {
+            builder = builder.preopen(Path::new(host), guest)?;
+        }
+        Ok(builder)
+    }
+
+    /// What a snapshot keeps of the host.
+    pub(crate) fn sections(&self, wasi: &WasiCtx) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+        let wasi = wasi.snapshot().context("the guest's files cannot be recorded")?;
+        let launch = serde_json::to_vec(self).context("the launch cannot be recorded")?;
+        Ok([(LAUNCH_SECTION.to_owned(), launch), (WASI_SECTION.to_owned(), wasi)].into())
+    }
+
+    /// Reads the launch back. `dirs` take the place of those recorded, if there are any.
+    pub(crate) fn from_sections(
+        sections: &BTreeMap<String, Vec<u8>>,
+        dirs: Vec<Directory>,
+    ) -> anyhow::Result<(Self, WasiCtx)> {
+        let missing = |name: &str| format!("the snapshot has no section `{name}`: this was no program");
+        let launch = sections.get(LAUNCH_SECTION).with_context(|| missing(LAUNCH_SECTION))?;
+        let mut launch: Self =
+            serde_json::from_slice(launch).context("the snapshot's launch section is damaged")?;
+        if !dirs.is_empty() {
+            launch.dirs = dirs;
+        }
+        let wasi = sections.get(WASI_SECTION).with_context(|| missing(WASI_SECTION))?;
+        let wasi = WasiCtx::restore(launch.wasi()?, wasi)
+            .context("the guest's files cannot be found again on this host")?;
+        Ok((launch, wasi))
+    }
+}

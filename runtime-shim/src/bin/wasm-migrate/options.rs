@@ -1,0 +1,123 @@
+//! Options that `run` and `resume` share, and how their text is read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::launch::{Directory, Variable};
+use crate::triggers::Signal;
+
+/// What the guest gets from this host, and when it is stopped.
+#[derive(Args)]
+pub(crate) struct HostOptions {
+    /// Open a directory to the guest, under another name if GUEST is given.
+    #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = directory)]
+    pub(crate) dirs: Vec<Directory>,
+    /// Largest native stack of the guest in bytes; K, M and G are understood.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
+    pub(crate) stack_size: usize,
+    /// The guest notices a request to stop within about this time.
+    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = duration)]
+    pub(crate) latency: Duration,
+    /// Where a snapshot goes [default: the module's name with `.snapshot`].
+    #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Stop and write a snapshot at this signal.
+    #[arg(long, value_name = "SIGNAL", default_value = "SIGUSR1", help_heading = "Snapshots")]
+    pub(crate) snapshot_on: Signal,
+    /// Stop and write a snapshot at the N-th passage of a safe point (the same in every run).
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Snapshots",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub(crate) snapshot_at: Option<u64>,
+    /// Stop and write a snapshot after this time, such as 2s or 300ms.
+    #[arg(long, value_name = "TIME", help_heading = "Snapshots", value_parser = duration)]
+    pub(crate) snapshot_after: Option<Duration>,
+}
+
+/// `K=V`, or `K` to pass on a variable of this process.
+pub(crate) fn variable(text: &str) -> Result<Variable, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => match std::env::var(text) {
+            Ok(value) => (text, value),
+            Err(error) => return Err(format!("{error}: give NAME=VALUE")),
+        },
+    };
+    match name {
+        "" => Err("a variable needs a name: NAME=VALUE".to_owned()),
+        _ => Ok(Variable { name: name.to_owned(), value }),
+    }
+}
+
+fn directory(text: &str) -> Result<Directory, String> {
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    match host.is_empty() || guest.is_empty() {
+        true => Err("give HOST or HOST::GUEST".to_owned()),
+        false => Ok(Directory { host: host.to_owned(), guest: guest.to_owned() }),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|unit: char| !unit.is_ascii_digit());
+    let factor: usize = match &text[digits.len()..] {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        unit => return Err(format!("`{unit}` is no unit: K, M or G")),
+    };
+    let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
+    let size = number.checked_mul(factor).ok_or("this is more than the machine can address")?;
+    match size {
+        65_536.. => Ok(size),
+        _ => Err("a stack needs at least 64K".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        unit => return Err(format!("`{unit}` is no unit: us, ms, s or m")),
+    };
+    let number: f64 = digits.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{directory, duration, size, variable};
+
+    #[test]
+    fn texts_are_read() {
+        assert_eq!(size("256M"), Ok(256 << 20));
+        assert_eq!(size("70000"), Ok(70_000));
+        assert_eq!(duration("1.5ms"), Ok(Duration::from_micros(1_500)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        let mapped = directory("/srv/data::/data").expect("it is well-formed");
+        assert_eq!((mapped.host.as_str(), mapped.guest.as_str()), ("/srv/data", "/data"));
+        assert_eq!(variable("A=b=c").map(|variable| variable.value), Ok("b=c".to_owned()));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "M", "12", "9999999999G", "3X", "-1M", "ÄM"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        for text in ["", "2", "s", "-2s", "1e400s", "3h", "2µs"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(directory("::/data").is_err());
+        assert!(variable("=x").is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! `wasm-migrate run`: starts a program.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use wasm_migrate::abi;
+
+use crate::launch::{Launch, Variable};
+use crate::options::{HostOptions, variable};
+use crate::session::{Begin, Program, Session};
+
+/// Runs a migratized module. The exit status is the guest's own; 134 if it traps, 75 if it was stopped
+/// and its snapshot written.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The module, as `wasm-migratize` wrote it.
+    module: PathBuf,
+    /// Set a variable of the guest's environment; NAME alone passes on this process's.
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
+    env: Vec<Variable>,
+    /// Call this export instead of `_start`; ARGS are its arguments, its results are printed.
+    #[arg(long, value_name = "EXPORT")]
+    invoke: Option<String>,
+    #[command(flatten)]
+    host: HostOptions,
+    /// The guest's arguments.
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { module, env, invoke, host, args } = arguments;
+    let program = Program::read(module, host.stack_size)?;
+    let has = |name: &str| program.guest.module().get_export(name).is_some();
+    let prints_results = invoke.is_some();
+    let last = invoke.unwrap_or_else(|| "_start".to_owned());
+    if !has(&last) {
+        anyhow::bail!(
+            "`{}` exports no function `{last}`: give the export to call with --invoke",
+            program.path.display()
+        );
+    }
+    // A library is told to initialise itself before any other of its exports is called.
+    let mut entries = vec![abi::START.to_owned(), "_initialize".to_owned()];
+    entries.retain(|name| has(name) && *name != last);
+    entries.push(last);
+    let arguments = if prints_results { args.clone() } else { Vec::new() };
+    let launch = Launch { entries, prints_results, dirs: host.dirs.clone(), arguments };
+    let name = program.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+    let mut wasi = launch.wasi()?.args([name].into_iter().chain(args).collect());
+    for Variable { name, value } in env {
+        wasi = wasi.env(name, value);
+    }
+    Session::new(program, launch, wasi.build(), host, Begin::Start)
+        .run()
+        .context("the guest cannot be run")
+}

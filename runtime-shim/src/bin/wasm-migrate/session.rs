@@ -1,0 +1,267 @@
+//! One guest from its start or resume to its end or snapshot.
+//!
+//! The guest runs on a thread of its own, whose native stack is as large as the user allows. A snapshot
+//! that cannot be taken or written is reported, and the guest goes on where it is.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use wasm_migrate::wasi::{self, Exit, WasiCtx};
+use wasm_migrate::{Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, Snapshot, State};
+use wasmtime::{Config, Engine, Linker, Store, Trap, Val, ValType};
+
+use crate::launch::Launch;
+use crate::options::HostOptions;
+use crate::triggers;
+
+/// Exit status after a trap, as from a process that aborts.
+const TRAPPED: u8 = 134;
+/// Exit status after a snapshot: "try again later".
+const SNAPSHOT_WRITTEN: u8 = 75;
+/// Native stack that host functions may use beside the guest's frames.
+const HOST_STACK_BYTES: usize = 16 << 20;
+
+/// A compiled program.
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    pub(crate) digest: [u8; 32],
+    pub(crate) guest: Guest,
+}
+
+/// Where the guest begins.
+pub(crate) enum Begin {
+    Start,
+    Resume(Box<State>),
+}
+
+/// Everything that one guest needs.
+pub(crate) struct Session {
+    program: Program,
+    launch: Launch,
+    host: HostOptions,
+    store: Store<Host>,
+    begin: Begin,
+}
+
+struct Host {
+    migration: Migration,
+    wasi: WasiCtx,
+}
+
+impl Program {
+    pub(crate) fn read(path: PathBuf, stack_bytes: usize) -> anyhow::Result<Self> {
+        let wasm = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let mut config = Config::new();
+        config
+            .max_wasm_stack(stack_bytes)
+            // The engine demands it, although nothing here is asynchronous.
+            .async_stack_size(stack_bytes)
+            .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES))
+            .wasm_branch_hinting(true)
+            .wasm_relaxed_simd(true)
+            .wasm_multi_memory(true)
+            .wasm_memory64(true)
+            .wasm_tail_call(true);
+        let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
+        let guest = Guest::new(&engine, &wasm)
+            .with_context(|| format!("cannot load `{}`", path.display()))?;
+        Ok(Self { path, digest: *blake3::hash(&wasm).as_bytes(), guest })
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        program: Program,
+        launch: Launch,
+        wasi: WasiCtx,
+        host: HostOptions,
+        begin: Begin,
+    ) -> Self {
+        let pacing = match host.snapshot_at {
+            Some(_) => Pacing::Every(1),
+            None => Pacing::Latency(host.latency),
+        };
+        let mut migration = Migration::new(pacing);
+        migration.stop_at_poll(host.snapshot_at);
+        let store = Store::new(program.guest.module().engine(), Host { migration, wasi });
+        Self { program, launch, host, store, begin }
+    }
+
+    /// Runs the guest; the exit status is its own.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let controller = self.store.data().migration.controller();
+        triggers::on_signal(self.host.snapshot_on, controller.clone())?;
+        if let Some(time) = self.host.snapshot_after {
+            triggers::after(time, controller)?;
+        }
+        let stack_bytes = self.host.stack_size.saturating_add(HOST_STACK_BYTES);
+        let thread = std::thread::Builder::new().name("guest".to_owned()).stack_size(stack_bytes);
+        let guest = thread.spawn(move || self.run_here()).with_context(|| {
+            format!("cannot get a stack of {stack_bytes} bytes for the guest: lower --stack-size")
+        })?;
+        match guest.join() {
+            Ok(ended) => ended,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn run_here(mut self) -> anyhow::Result<ExitCode> {
+        let get: fn(&mut Host) -> &mut Migration = |host| &mut host.migration;
+        let mut linker = Linker::new(self.program.guest.module().engine());
+        Guest::add_to_linker(&mut linker, get)?;
+        wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi, get)
+            .map_err(anyhow::Error::from)?;
+        let instance = GuestInstance::new(&mut self.store, &linker, &self.program.guest, get)
+            .map_err(anyhow::Error::from)?;
+        let ended = self.run_entries(&instance);
+        self.warn_if_not_reached();
+        match ended {
+            Ok(code) => Ok(code),
+            Err(error) => exit_status(error),
+        }
+    }
+
+    /// Calls what is left of the program's entries.
+    fn run_entries(&mut self, instance: &GuestInstance<Host>) -> wasmtime::Result<ExitCode> {
+        let mut entries = self.launch.entries.clone();
+        let mut resumed = None;
+        if let Begin::Resume(state) = std::mem::replace(&mut self.begin, Begin::Start) {
+            let running = entries.iter().position(|entry| *entry == state.entry);
+            entries.drain(..running.unwrap_or(entries.len()));
+            resumed = Some(state);
+        }
+        let mut values = Vec::new();
+        let last = entries.len().saturating_sub(1);
+        for (number, entry) in entries.iter().enumerate() {
+            let outcome = match resumed.take() {
+                Some(state) => instance.resume(&mut self.store, &state)?,
+                None => {
+                    let arguments = match number == last {
+                        true => self.arguments(instance, entry)?,
+                        false => Vec::new(),
+                    };
+                    instance.call(&mut self.store, entry, &arguments)?
+                }
+            };
+            match self.settle(instance, entry, outcome)? {
+                Some(results) => values = results,
+                None => return Ok(ExitCode::from(SNAPSHOT_WRITTEN)),
+            }
+        }
+        if self.launch.prints_results {
+            values.iter().for_each(print_value);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Sees a call to its end; `None` if that is a snapshot.
+    fn settle(
+        &mut self,
+        instance: &GuestInstance<Host>,
+        entry: &str,
+        mut outcome: Outcome,
+    ) -> wasmtime::Result<Option<Vec<Val>>> {
+        loop {
+            match outcome {
+                Outcome::Finished(results) => return Ok(Some(results)),
+                Outcome::Suspended => match self.write_snapshot(instance, entry) {
+                    Ok(()) => return Ok(None),
+                    Err(error) => {
+                        eprintln!("no snapshot was written, the guest goes on: {error:#}");
+                        outcome = instance.go_on(&mut self.store, entry)?;
+                    }
+                },
+            }
+        }
+    }
+
+    fn write_snapshot(&mut self, instance: &GuestInstance<Host>, entry: &str) -> anyhow::Result<()> {
+        let state = instance.capture(&mut self.store, entry).map_err(anyhow::Error::from)?;
+        let frames = state.frames.len();
+        let sections = self.launch.sections(&self.store.data().wasi)?;
+        let module = ModuleReference {
+            path: absolute(&self.program.path),
+            digest: self.program.digest,
+        };
+        let path = self.snapshot_path();
+        let bytes = Snapshot { state, module, sections }.write(&path)?;
+        eprintln!(
+            "snapshot written to `{path}` ({bytes} bytes, {frames} frames); \
+             go on with: wasm-migrate resume {path}",
+            path = path.display()
+        );
+        Ok(())
+    }
+
+    fn snapshot_path(&self) -> PathBuf {
+        self.host.snapshot.clone().unwrap_or_else(|| {
+            let name = self.program.path.file_stem().unwrap_or_default();
+            PathBuf::from(name).with_added_extension("snapshot")
+        })
+    }
+
+    fn warn_if_not_reached(&self) {
+        let polls = self.store.data().migration.polls();
+        if let Some(at) = self.host.snapshot_at.filter(|at| polls < *at) {
+            log::warn!("the guest passed {polls} safe points, fewer than the {at} of --snapshot-at");
+        }
+    }
+
+    fn arguments(
+        &mut self,
+        instance: &GuestInstance<Host>,
+        entry: &str,
+    ) -> wasmtime::Result<Vec<Val>> {
+        let texts = &self.launch.arguments;
+        let Some(func) = instance.instance().get_func(&mut self.store, entry) else {
+            wasmtime::bail!("the module exports no function `{entry}`")
+        };
+        let ty = func.ty(&self.store);
+        if ty.params().len() != texts.len() {
+            let (needed, given) = (ty.params().len(), texts.len());
+            wasmtime::bail!("`{entry}` takes {needed} arguments, {given} are given after `--`");
+        }
+        ty.params().zip(texts).map(|(ty, text)| value(&ty, text)).collect()
+    }
+}
+
+/// The exit status that an error of the guest stands for; other errors stay errors.
+fn exit_status(error: wasmtime::Error) -> anyhow::Result<ExitCode> {
+    if let Some(Exit(status)) = error.downcast_ref::<Exit>() {
+        // Only the low byte reaches the parent process, as from any process.
+        return Ok(ExitCode::from((*status & 0xff) as u8));
+    }
+    if error.is::<Trap>() {
+        eprintln!("the guest trapped: {error:?}");
+        return Ok(ExitCode::from(TRAPPED));
+    }
+    Err(error.into())
+}
+
+fn value(ty: &ValType, text: &str) -> wasmtime::Result<Val> {
+    Ok(match ty {
+        ValType::I32 => Val::I32(text.parse().or_else(|_| text.parse().map(u32::cast_signed))?),
+        ValType::I64 => Val::I64(text.parse().or_else(|_| text.parse().map(u64::cast_signed))?),
+        ValType::F32 => Val::F32(text.parse::<f32>()?.to_bits()),
+        ValType::F64 => Val::F64(text.parse::<f64>()?.to_bits()),
+        other => wasmtime::bail!("an argument of type {other} cannot be given as text"),
+    })
+}
+
+fn print_value(value: &Val) {
+    match value {
+        Val::I32(value) => println!("{value}"),
+        Val::I64(value) => println!("{value}"),
+        Val::F32(bits) => println!("{}", f32::from_bits(*bits)),
+        Val::F64(bits) => println!("{}", f64::from_bits(*bits)),
+        Val::V128(value) => println!("{}", value.as_u128()),
+        Val::FuncRef(None) | Val::ExternRef(None) => println!("null"),
+        _ => println!("reference"),
+    }
+}
+
+/// The path from the root, so that a resume finds the file from anywhere.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,175 @@
+//! The adapter for wasmtime.
+//!
+//! [`Guest`] is a compiled module, [`GuestInstance`] a live instance. Methods that run the guest
+//! return [`wasmtime::Result`], so that a trap or the error of a host function arrives as it would
+//! from wasmtime itself; errors of this crate can be downcast from it.
+
+mod adapter;
+mod instance;
+mod references;
+mod suspend;
+
+pub use instance::{GuestInstance, Outcome};
+pub use references::ExternRefCodec;
+pub use suspend::{SuspendPoint, suspend_point};
+
+use std::sync::Arc;
+
+use wasm_migrate_abi::{
+    self as abi, ABI_VERSION, DecodeError, Description, LOAD_CALLEE, LOAD_FRAME, LOAD_I32, LOAD_I64,
+    MODULE, OTHER_FUNCTION, POLL, SAVE_FRAME, SAVE_I32, SAVE_I64,
+};
+use wasmtime::{Caller, Engine, Linker, Module};
+
+use crate::error::EngineError;
+use crate::migration::Migration;
+use crate::names::{Names, read_description};
+
+/// Why a guest cannot be made or cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes are no WebAssembly module.
+    #[error("this is not a valid WebAssembly module")]
+    NotWasm(#[source] wasmparser::BinaryReaderError),
+    /// The module has no description.
+    #[error(
+        "the module is not migratized (it has no `{}` section): run `wasm-migratize in.wasm -o out.wasm` \
+         on it and use the result",
+        abi::DESCRIPTION_SECTION
+    )]
+    NotMigratized,
+    /// The description cannot be used.
+    #[error(transparent)]
+    Description(DecodeError),
+    /// The engine refuses the module or the imports.
+    #[error("the engine refuses the module: {0}")]
+    Engine(#[from] EngineError),
+    /// Something that the contract demands is missing.
+    #[error(
+        "the module does not export {what} `{name}`, which contract version {ABI_VERSION} demands: \
+         migratize the original again"
+    )]
+    MissingExport {
+        /// Kind of export.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is no such function to call.
+    #[error("the module exports no function `{0}`")]
+    NoEntry(String),
+    /// The function takes a parameter that has no null value, so it cannot be called to resume.
+    #[error("the export `{0}` has a parameter without a default value: a stop inside it cannot be resumed")]
+    NoDefaultArguments(String),
+    /// A stopped guest was called.
+    #[error("the guest is stopped: resume it before calling it again")]
+    Stopped,
+    /// A guest was called that is just being stopped.
+    #[error("the guest is being stopped: a host function that suspends must return at once")]
+    Unwinding,
+    /// The engine's native stack cannot hold the snapshot's frames.
+    #[error(
+        "the snapshot has {frames} frames, and this engine's stack holds fewer: raise --stack-size \
+         (in wasmtime, `Config::max_wasm_stack`)"
+    )]
+    StackTooSmall {
+        /// Number of frames to be rebuilt.
+        frames: usize,
+    },
+}
+
+impl From<wasmtime::Error> for EngineError {
+    fn from(error: wasmtime::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+}
+
+/// A migratized module compiled for wasmtime, with its description. Clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    module: Module,
+    about: Arc<About>,
+}
+
+#[derive(Debug)]
+struct About {
+    description: Description,
+    names: Names,
+}
+
+impl Guest {
+    /// Compiles a module.
+    ///
+    /// # Errors
+    /// The module is not migratized, for another version of the contract, or refused by the engine.
+    pub fn new(engine: &Engine, wasm: &[u8]) -> Result<Self, Error> {
+        let (description, names) = read_description(wasm)?;
+        let module = Module::from_binary(engine, wasm).map_err(EngineError::from)?;
+        Ok(Self { module, about: Arc::new(About { description, names }) })
+    }
+
+    /// The compiled module.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// What the module says about its functions and their frames.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.about.description
+    }
+
+    /// Names of the functions.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.about.names
+    }
+
+    /// Defines the imports that migratizing adds. `get` finds the guest's migration in the store's
+    /// data; each instance needs one of its own.
+    ///
+    /// # Errors
+    /// The linker has these names already and does not allow shadowing.
+    pub fn add_to_linker<T: 'static>(
+        linker: &mut Linker<T>,
+        get: impl Fn(&mut T) -> &mut Migration + Copy + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        define_imports(linker, get).map_err(|error| EngineError::from(error).into())
+    }
+}
+
+/// `i32` words are held zero-extended, so the casts below only change how bits are read.
+fn define_imports<T: 'static>(
+    linker: &mut Linker<T>,
+    get: impl Fn(&mut T) -> &mut Migration + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, POLL, move |mut caller: Caller<'_, T>, depth: i32| {
+        Ok(get(caller.data_mut()).poll(depth)?)
+    })?;
+    linker.func_wrap(MODULE, SAVE_I32, move |mut caller: Caller<'_, T>, word: u32| {
+        Ok(get(caller.data_mut()).save_word(u64::from(word))?)
+    })?;
+    linker.func_wrap(MODULE, SAVE_I64, move |mut caller: Caller<'_, T>, word: u64| {
+        Ok(get(caller.data_mut()).save_word(word)?)
+    })?;
+    let save_frame = move |mut caller: Caller<'_, T>, function: u32, safe_point: u32| {
+        Ok(get(caller.data_mut()).save_frame(function, safe_point)?)
+    };
+    linker.func_wrap(MODULE, SAVE_FRAME, save_frame)?;
+    linker.func_wrap(MODULE, LOAD_FRAME, move |mut caller: Caller<'_, T>, function: u32| {
+        let safe_point = get(caller.data_mut()).load_frame(function)?;
+        Ok(safe_point.map_or(OTHER_FUNCTION, u32::cast_signed))
+    })?;
+    linker.func_wrap(MODULE, LOAD_I32, move |mut caller: Caller<'_, T>| {
+        Ok(get(caller.data_mut()).load_word()? as u32)
+    })?;
+    linker.func_wrap(MODULE, LOAD_I64, move |mut caller: Caller<'_, T>| {
+        Ok(get(caller.data_mut()).load_word()?)
+    })?;
+    linker.func_wrap(MODULE, LOAD_CALLEE, move |mut caller: Caller<'_, T>| {
+        Ok(get(caller.data_mut()).load_callee()?)
+    })?;
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! Host-side state of one guest: what its eight imports do, whatever the engine.
+//!
+//! ```text
+//!            poll says stop,                 outermost call
+//!            or a blocking import            returned
+//!  Running ---------------------> Unwinding ---------------> Stopped
+//!     ^                                                         |
+//!     |      innermost frame runs again                         | resume (here, or from a
+//!     +----------------------------------- Rewinding <----------+ snapshot in a fresh instance)
+//! ```
+//!
+//! A stop is possible only while exactly one activation is on the stack and no import of the guest
+//! lies below. Otherwise it is deferred: the request stands, and the next poll that can honours it.
+//!
+//! A resumed guest first polls at the very safe point at which it stopped. That poll was counted and
+//! answered before the stop; it neither counts nor stops again, else a guest that is stopped at every
+//! poll would never get on.
+
+use crate::controller::Controller;
+use crate::error::ProtocolError;
+use crate::pacing::{Pacer, Pacing};
+use crate::stack::{RawStack, Rewind};
+
+/// Host-side state of one guest, kept in the embedder's store data: one for every instance.
+#[derive(Debug)]
+pub struct Migration {
+    controller: Controller,
+    pacer: Pacer,
+    polls: u64,
+    stop_at_poll: Option<u64>,
+    /// Calls into the guest now on the native stack.
+    activations: u32,
+    phase: Phase,
+    /// Words that the module's own helpers send or ask for instead of a frame's.
+    instance_words: Option<InstanceWords>,
+    /// The next poll is the safe point of the resume.
+    resumed: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Running,
+    Unwinding(RawStack),
+    Stopped(RawStack),
+    Rewinding { stack: Rewind, frames: usize },
+}
+
+#[derive(Debug)]
+enum InstanceWords {
+    Saving(Vec<u64>),
+    Loading(std::vec::IntoIter<u64>),
+}
+
+impl Migration {
+    /// A guest that polls as `pacing` says.
+    #[must_use]
+    pub fn new(pacing: Pacing) -> Self {
+        Self {
+            controller: Controller::new(),
+            pacer: Pacer::new(pacing),
+            polls: 0,
+            stop_at_poll: None,
+            activations: 0,
+            phase: Phase::Running,
+            instance_words: None,
+            resumed: false,
+        }
+    }
+
+    /// The handle that asks this guest to stop.
+    #[must_use]
+    pub fn controller(&self) -> Controller {
+        self.controller.clone()
+    }
+
+    /// Has the guest be stopped by `controller` instead of its own.
+    pub fn set_controller(&mut self, controller: Controller) {
+        self.controller = controller;
+    }
+
+    /// How often the guest has polled. The poll that follows a resume is the one before the stop and
+    /// does not count again.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.polls
+    }
+
+    /// Stops the guest at its `n`-th poll, or at the first one after it at which it can be stopped.
+    /// Works once; `None` takes it back.
+    pub fn stop_at_poll(&mut self, n: Option<u64>) {
+        self.stop_at_poll = n;
+    }
+
+    /// Has the guest's last call been suspended?
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Stopped(_))
+    }
+
+    // What the imports do.
+
+    /// The guest's budget is used up: its next budget, or 0 for a stop.
+    pub(crate) fn poll(&mut self, depth: i32) -> Result<i32, ProtocolError> {
+        self.finish_rewind()?;
+        let budget = self.pacer.poll();
+        if std::mem::take(&mut self.resumed) {
+            // A request that is waiting is honoured at the next passage.
+            return Ok(if self.controller.is_requested() { 1 } else { budget });
+        }
+        self.polls += 1;
+        let due = self.stop_at_poll.is_some_and(|poll| self.polls >= poll);
+        if !due && !self.controller.is_requested() {
+            return Ok(budget);
+        }
+        Ok(if self.begin_unwind(depth)? { 0 } else { budget })
+    }
+
+    pub(crate) fn save_word(&mut self, word: u64) -> Result<(), ProtocolError> {
+        match (&mut self.instance_words, &mut self.phase) {
+            (Some(InstanceWords::Saving(words)), _) => words.push(word),
+            (None, Phase::Unwinding(stack)) => stack.push_word(word),
+            _ => return Err(ProtocolError::new("it saved a word without being asked to")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn save_frame(&mut self, function: u32, safe_point: u32) -> Result<(), ProtocolError> {
+        match &mut self.phase {
+            Phase::Unwinding(stack) => stack.close_frame(function, safe_point),
+            _ => return Err(ProtocolError::new("it saved a frame without being asked to")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn load_word(&mut self) -> Result<u64, ProtocolError> {
+        match (&mut self.instance_words, &mut self.phase) {
+            (Some(InstanceWords::Loading(words)), _) => words
+                .next()
+                .ok_or_else(|| ProtocolError::new("it asked for more instance words than there are")),
+            (None, Phase::Rewinding { stack, .. }) => stack.take_word(),
+            _ => Err(ProtocolError::new("it asked for a word without being resumed")),
+        }
+    }
+
+    pub(crate) fn load_frame(&mut self, function: u32) -> Result<Option<u32>, ProtocolError> {
+        self.rewind()?.open(function)
+    }
+
+    pub(crate) fn load_callee(&mut self) -> Result<u32, ProtocolError> {
+        self.rewind()?.callee()
+    }
+
+    fn rewind(&mut self) -> Result<&mut Rewind, ProtocolError> {
+        match &mut self.phase {
+            Phase::Rewinding { stack, .. } => Ok(stack),
+            _ => Err(ProtocolError::new("it asked for a frame without being resumed")),
+        }
+    }
+
+    // What the driver does.
+
+    /// Begins to unwind if the guest can be stopped here, `depth` being the imports of the guest that
+    /// lie below on the stack. If not, the stop is deferred.
+    pub(crate) fn begin_unwind(&mut self, depth: i32) -> Result<bool, ProtocolError> {
+        self.finish_rewind()?;
+        if depth != 0 || self.activations != 1 {
+            self.controller.set_deferred();
+            return Ok(false);
+        }
+        if !matches!(self.phase, Phase::Running) {
+            return Err(ProtocolError::new("it polled while it was being stopped"));
+        }
+        self.stop_at_poll = None;
+        self.controller.clear();
+        self.phase = Phase::Unwinding(RawStack::default());
+        Ok(true)
+    }
+
+    /// A call into the guest begins.
+    pub(crate) fn enter(&mut self) {
+        if self.activations == 0 {
+            self.pacer.start();
+        }
+        self.activations += 1;
+    }
+
+    /// A call into the guest ended.
+    pub(crate) fn leave(&mut self) {
+        self.activations -= 1;
+    }
+
+    /// Calls into the guest now on the native stack.
+    pub(crate) fn activations(&self) -> u32 {
+        self.activations
+    }
+
+    pub(crate) fn budget(&self) -> i32 {
+        self.pacer.budget()
+    }
+
+    /// The outermost call returned while unwinding: the frames are complete.
+    pub(crate) fn finish_unwind(&mut self) -> Result<(), ProtocolError> {
+        match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Unwinding(stack) => {
+                self.phase = Phase::Stopped(stack);
+                Ok(())
+            }
+            _ => Err(ProtocolError::new("it unwound without being asked to")),
+        }
+    }
+
+    /// Takes the stack of a stopped guest, which counts as running from now on.
+    pub(crate) fn take_stopped(&mut self) -> Option<RawStack> {
+        match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Stopped(stack) => Some(stack),
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Gives back what [`Migration::take_stopped`] took.
+    pub(crate) fn put_stopped(&mut self, stack: RawStack) {
+        self.phase = Phase::Stopped(stack);
+    }
+
+    /// The guest is about to be called to rebuild its stack.
+    pub(crate) fn begin_rewind(&mut self, stack: Rewind) {
+        self.resumed = stack.ends_with_poll();
+        self.phase = Phase::Rewinding { frames: stack.depth(), stack };
+    }
+
+    /// The guest runs again: all frames must have been loaded.
+    pub(crate) fn finish_rewind(&mut self) -> Result<(), ProtocolError> {
+        if let Phase::Rewinding { stack, .. } = &self.phase {
+            if !stack.is_done() {
+                return Err(ProtocolError::new("it ran on before all of its frames were loaded"));
+            }
+            self.phase = Phase::Running;
+        }
+        Ok(())
+    }
+
+    /// A call failed: forgets its stack. Answers how many frames were being rebuilt, if any.
+    pub(crate) fn abandon(&mut self) -> Option<usize> {
+        self.resumed = false;
+        self.instance_words = None;
+        match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::Rewinding { frames, .. } => Some(frames),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn begin_save(&mut self) {
+        self.instance_words = Some(InstanceWords::Saving(Vec::new()));
+    }
+
+    pub(crate) fn finish_save(&mut self) -> Vec<u64> {
+        match self.instance_words.take() {
+            Some(InstanceWords::Saving(words)) => words,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn begin_load(&mut self, words: Vec<u64>) {
+        self.instance_words = Some(InstanceWords::Loading(words.into_iter()));
+    }
+
+    pub(crate) fn finish_load(&mut self) -> Result<(), ProtocolError> {
+        match self.instance_words.take() {
+            Some(InstanceWords::Loading(words)) if words.len() > 0 => {
+                Err(ProtocolError::new(format!("it left {} instance words", words.len())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Migration {
+    fn default() -> Self {
+        Self::new(Pacing::default())
+    }
+}

@@ -1,0 +1,247 @@
+//! Contents of a snapshot's body: types of their own, so that the state's types can change without
+//! changing the format. Encoding: [postcard](https://postcard.jamesmunns.com/wire-format), whose
+//! numbers are little-endian or varints.
+//!
+//! No length in the bytes sizes an allocation by more than the bytes that are there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Visitor};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+
+use super::{ModuleReference, Snapshot, SnapshotError};
+use crate::state::{Block, Frame, MemoryContents, State, TableContents, Value};
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    original_digest: [u8; 32],
+    #[serde(borrow)]
+    module_path: Cow<'a, str>,
+    module_digest: [u8; 32],
+    #[serde(borrow)]
+    entry: Cow<'a, str>,
+    #[serde(borrow)]
+    frames: Vec<WireFrame<'a>>,
+    #[serde(borrow)]
+    globals: Vec<WireValue<'a>>,
+    data_drops: Vec<bool>,
+    element_drops: Vec<bool>,
+    #[serde(borrow)]
+    tables: Vec<WireTable<'a>>,
+    #[serde(borrow)]
+    memories: Vec<WireMemory<'a>>,
+    #[serde(borrow)]
+    sections: Vec<(Cow<'a, str>, Bytes<'a>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireFrame<'a> {
+    function: u32,
+    safe_point: u32,
+    #[serde(borrow)]
+    values: Vec<WireValue<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireValue<'a> {
+    I32(i32),
+    I64(i64),
+    F32([u8; 4]),
+    F64([u8; 8]),
+    V128([u8; 16]),
+    FuncRef(Option<u32>),
+    #[serde(borrow)]
+    ExternRef(Option<Bytes<'a>>),
+}
+
+#[derive(Serialize, Deserialize)]
+enum WireTable<'a> {
+    Functions(Vec<Option<u32>>),
+    #[serde(borrow)]
+    Externals(Vec<Option<Bytes<'a>>>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireMemory<'a> {
+    page_bytes: u64,
+    pages: u64,
+    #[serde(borrow)]
+    blocks: Vec<(u64, Bytes<'a>)>,
+}
+
+/// Bytes that are copied in one piece.
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Bytes<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_borrowed_bytes<E: serde::de::Error>(self, bytes: &'de [u8]) -> Result<Bytes<'de>, E> {
+        Ok(Bytes(bytes))
+    }
+}
+
+/// Appends the body to `bytes`.
+pub(super) fn encode(snapshot: &Snapshot, bytes: Vec<u8>) -> Vec<u8> {
+    // Destructured without `..`: a new field must be written or excused.
+    let Snapshot { state, module: ModuleReference { path, digest }, sections } = snapshot;
+    let State {
+        original_digest,
+        entry,
+        frames,
+        globals,
+        data_drops,
+        element_drops,
+        tables,
+        memories,
+    } = state;
+    let body = Body {
+        original_digest: *original_digest,
+        module_path: Cow::Borrowed(path),
+        module_digest: *digest,
+        entry: Cow::Borrowed(entry),
+        frames: frames.iter().map(wire_frame).collect(),
+        globals: globals.iter().map(wire_value).collect(),
+        data_drops: data_drops.clone(),
+        element_drops: element_drops.clone(),
+        tables: tables.iter().map(wire_table).collect(),
+        memories: memories.iter().map(wire_memory).collect(),
+        sections: sections
+            .iter()
+            .map(|(name, bytes)| (Cow::Borrowed(name.as_str()), Bytes(bytes)))
+            .collect(),
+    };
+    postcard::to_extend(&body, bytes).expect("a body has only serialisable fields")
+}
+
+/// Reads a body.
+pub(super) fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
+    let malformed = |error: postcard::Error| SnapshotError::Malformed(error.to_string());
+    let (body, rest) = postcard::take_from_bytes::<Body<'_>>(bytes).map_err(malformed)?;
+    if !rest.is_empty() {
+        return Err(SnapshotError::Malformed(format!("{} bytes are left over", rest.len())));
+    }
+    let memories: Vec<MemoryContents> = body.memories.iter().map(memory).collect();
+    if let Some(index) = memories.iter().position(|memory| !memory.is_consistent()) {
+        return Err(SnapshotError::Malformed(format!(
+            "blocks of memory {index} lie outside it or out of order"
+        )));
+    }
+    let sections: BTreeMap<String, Vec<u8>> =
+        body.sections.iter().map(|(name, bytes)| (name.to_string(), bytes.0.to_vec())).collect();
+    Ok(Snapshot {
+        state: State {
+            original_digest: body.original_digest,
+            entry: body.entry.into_owned(),
+            frames: body.frames.iter().map(frame).collect(),
+            globals: body.globals.iter().map(value).collect(),
+            data_drops: body.data_drops,
+            element_drops: body.element_drops,
+            tables: body.tables.into_iter().map(table).collect(),
+            memories,
+        },
+        module: ModuleReference { path: body.module_path.into_owned(), digest: body.module_digest },
+        sections,
+    })
+}
+
+fn wire_frame(frame: &Frame) -> WireFrame<'_> {
+    let Frame { function, safe_point, values } = frame;
+    WireFrame {
+        function: *function,
+        safe_point: *safe_point,
+        values: values.iter().map(wire_value).collect(),
+    }
+}
+
+fn frame(frame: &WireFrame<'_>) -> Frame {
+    Frame {
+        function: frame.function,
+        safe_point: frame.safe_point,
+        values: frame.values.iter().map(value).collect(),
+    }
+}
+
+fn wire_value(value: &Value) -> WireValue<'_> {
+    match value {
+        Value::I32(value) => WireValue::I32(*value),
+        Value::I64(value) => WireValue::I64(*value),
+        Value::F32(bits) => WireValue::F32(bits.to_le_bytes()),
+        Value::F64(bits) => WireValue::F64(bits.to_le_bytes()),
+        Value::V128(bits) => WireValue::V128(bits.to_le_bytes()),
+        Value::FuncRef(function) => WireValue::FuncRef(*function),
+        Value::ExternRef(bytes) => WireValue::ExternRef(bytes.as_deref().map(Bytes)),
+    }
+}
+
+fn value(value: &WireValue<'_>) -> Value {
+    match value {
+        WireValue::I32(value) => Value::I32(*value),
+        WireValue::I64(value) => Value::I64(*value),
+        WireValue::F32(bytes) => Value::F32(u32::from_le_bytes(*bytes)),
+        WireValue::F64(bytes) => Value::F64(u64::from_le_bytes(*bytes)),
+        WireValue::V128(bytes) => Value::V128(u128::from_le_bytes(*bytes)),
+        WireValue::FuncRef(function) => Value::FuncRef(*function),
+        WireValue::ExternRef(bytes) => {
+            Value::ExternRef(bytes.as_ref().map(|bytes| bytes.0.to_vec()))
+        }
+    }
+}
+
+fn wire_table(table: &TableContents) -> WireTable<'_> {
+    match table {
+        TableContents::Functions(elements) => WireTable::Functions(elements.clone()),
+        TableContents::Externals(elements) => {
+            WireTable::Externals(elements.iter().map(|bytes| bytes.as_deref().map(Bytes)).collect())
+        }
+    }
+}
+
+fn table(table: WireTable<'_>) -> TableContents {
+    match table {
+        WireTable::Functions(elements) => TableContents::Functions(elements),
+        WireTable::Externals(elements) => TableContents::Externals(
+            elements.into_iter().map(|bytes| bytes.map(|bytes| bytes.0.to_vec())).collect(),
+        ),
+    }
+}
+
+fn wire_memory(memory: &MemoryContents) -> WireMemory<'_> {
+    let MemoryContents { page_bytes, pages, blocks } = memory;
+    WireMemory {
+        page_bytes: *page_bytes,
+        pages: *pages,
+        blocks: blocks.iter().map(|block| (block.index, Bytes(&block.bytes))).collect(),
+    }
+}
+
+fn memory(memory: &WireMemory<'_>) -> MemoryContents {
+    let blocks = memory.blocks.iter();
+    MemoryContents {
+        page_bytes: memory.page_bytes,
+        pages: memory.pages,
+        blocks: blocks
+            .map(|(index, bytes)| Block { index: *index, bytes: bytes.0.to_vec() })
+            .collect(),
+    }
+}

@@ -1,0 +1,11 @@
+//! WASI preview 1 as a guest sees it: every function called from WebAssembly, with the errors that the
+//! public WASI test suite expects.
+
+mod dirs;
+mod files;
+mod guest;
+mod paths;
+mod poll;
+mod process;
+mod snapshot;
+mod suspend;

@@ -1,0 +1,64 @@
+//! A compiled module.
+
+use wasm_migrate::Guest;
+use wasm_migratize::{Error, Migratizer};
+use wasmtime::{Engine, Module};
+
+use crate::Way;
+
+/// A module compiled for one way of execution.
+pub enum Program {
+    /// As it is.
+    Original(Module),
+    /// Rewritten.
+    Rewritten(Guest),
+}
+
+/// Why a module cannot be executed.
+#[derive(Debug)]
+pub enum NotPrepared {
+    /// The rewriter refuses this construct.
+    Refused(String),
+    /// The rewriter fails, or makes something that is no migratized module.
+    Broken(String),
+    /// The engine does not accept the original.
+    Engine(wasmtime::Error),
+}
+
+impl Program {
+    /// Compiles a module, rewritten if the way wants it.
+    ///
+    /// # Errors
+    /// The module cannot be executed in this way.
+    pub fn new(engine: &Engine, wasm: &[u8], way: Way) -> Result<Self, NotPrepared> {
+        if !way.is_rewritten() {
+            return Module::new(engine, wasm).map(Self::Original).map_err(NotPrepared::Engine);
+        }
+        let output = match Migratizer::new().rewrite(wasm) {
+            Ok(output) => output,
+            Err(Error::Unsupported { construct, .. }) => {
+                return Err(NotPrepared::Refused(construct));
+            }
+            Err(error) => return Err(NotPrepared::Broken(error.to_string())),
+        };
+        match Guest::new(engine, &output.wasm) {
+            Ok(guest) => Ok(Self::Rewritten(guest)),
+            Err(error) => Err(NotPrepared::Broken(format!("the output does not load: {error}"))),
+        }
+    }
+
+    /// The engine's module.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        match self {
+            Self::Original(module) => module,
+            Self::Rewritten(guest) => guest.module(),
+        }
+    }
+}
+
+/// Why the rewriter does not accept a module, if it does not.
+#[must_use]
+pub fn refusal(wasm: &[u8]) -> Option<String> {
+    Migratizer::new().rewrite(wasm).err().map(|error| error.to_string())
+}
