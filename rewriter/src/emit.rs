@@ -58,6 +58,7 @@ pub(crate) fn emit(
         output: wasm_encoder::Module::new(),
         written: 0,
         has_producers: false,
+        dropped: Default::default(),
         warnings: Vec::new(),
     };
     for payload in Parser::new(0).parse_all(module.bytes) {
@@ -73,6 +74,7 @@ pub(crate) fn emit(
         name,
         data: data.into(),
     });
+    emission.warn_of_dropped();
     Ok((emission.output.finish(), emission.warnings))
 }
 
@@ -85,6 +87,8 @@ struct Emission<'e, 'a> {
     /// How many of [`REQUIRED`] have been dealt with.
     written: usize,
     has_producers: bool,
+    /// Names of the sections that were dropped, by index in [`OFFSET_SECTIONS`].
+    dropped: [Vec<&'a str>; OFFSET_SECTIONS.len()],
     warnings: Vec<String>,
 }
 
@@ -363,16 +367,23 @@ impl<'a> Emission<'_, 'a> {
         self.output.section(&code);
     }
 
+    fn warn_of_dropped(&mut self) {
+        for (names, (_, what)) in self.dropped.iter().zip(OFFSET_SECTIONS) {
+            if !names.is_empty() {
+                self.warnings.push(format!(
+                    "dropped {what} ({}): it names offsets in the original code, which rewriting moves",
+                    names.join(", ")
+                ));
+            }
+        }
+    }
+
     fn custom(&mut self, section: &wasmparser::CustomSectionReader<'a>) {
         let offsets = OFFSET_SECTIONS
             .iter()
-            .find(|(prefix, _)| section.name().starts_with(prefix));
-        if let Some((_, what)) = offsets {
-            self.warnings.push(format!(
-                "dropped the custom section `{}`: {what} names offsets in the original code, which \
-                 rewriting moves",
-                section.name()
-            ));
+            .position(|(prefix, _)| section.name().starts_with(prefix));
+        if let Some(kind) = offsets {
+            self.dropped[kind].push(section.name());
             return;
         }
         match section.as_known() {

@@ -13,6 +13,7 @@ pub(crate) fn input_features() -> WasmFeatures {
         | WasmFeatures::STACK_SWITCHING
         | WasmFeatures::LEGACY_EXCEPTIONS
         | WasmFeatures::WIDE_ARITHMETIC
+        | WasmFeatures::CUSTOM_PAGE_SIZES
 }
 
 /// The proposal and text name of an operator that is not instrumented; `None` for the rest.

@@ -239,6 +239,9 @@ impl<'a> Module<'a> {
         if ty.shared {
             return Err(unsupported("shared memory", None, offset));
         }
+        if ty.page_size_log2.is_some() {
+            return Err(unsupported("custom page sizes", None, offset));
+        }
         self.memories.push(ty);
         Ok(())
     }

@@ -35,6 +35,7 @@ fn constructs_are_named_with_function_and_offset() {
     );
     check("(module (func $f (local (ref null func) (ref null any)))))", &["not valid"]);
     check("(module (memory 1 1 shared))", &["shared memory"]);
+    check("(module (memory 1 (pagesize 1)))", &["custom page sizes"]);
     check(
         "(module (memory 1) (func $f (drop (i32.atomic.load (i32.const 0)))))",
         &["atomics (i32_atomic_load)", "`f`"],

@@ -80,7 +80,11 @@ impl Controller {
         let mut wakers = self.0.wakers();
         while !self.is_requested() {
             wakers = match deadline {
-                None => self.0.changed.wait(wakers).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .0
+                    .changed
+                    .wait(wakers)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
@@ -104,7 +108,10 @@ impl Controller {
         let id = wakers.next_id;
         wakers.next_id += 1;
         wakers.list.push((id, Box::new(wake)));
-        WakeGuard { shared: Arc::clone(&self.0), id }
+        WakeGuard {
+            shared: Arc::clone(&self.0),
+            id,
+        }
     }
 
     pub(crate) fn set_deferred(&self) {

@@ -36,11 +36,17 @@ pub(crate) fn capture(
     if words.len() > 0 {
         return Err(ProtocolError::new(format!("it sent {} words too many", words.len())).into());
     }
-    let tables = description.tables.iter().map(|table| instance.read_table(table.index));
+    let tables = description
+        .tables
+        .iter()
+        .map(|table| instance.read_table(table.index));
     let tables = tables.collect::<Result<_, _>>()?;
     let memories = (0..description.memories).map(|index| {
         let page_bytes = instance.memory_shape(index)?.page_bytes;
-        Ok(MemoryContents::copy(page_bytes, instance.memory_bytes(index)?))
+        Ok(MemoryContents::copy(
+            page_bytes,
+            instance.memory_bytes(index)?,
+        ))
     });
     let memories = memories.collect::<Result<_, CaptureError>>()?;
     Ok(State {
@@ -91,7 +97,13 @@ pub(crate) fn restore(
             encode_value(value, &HashMap::new(), &mut words);
         }
     }
-    words.extend(state.data_drops.iter().chain(&state.element_drops).map(|drop| u64::from(*drop)));
+    words.extend(
+        state
+            .data_drops
+            .iter()
+            .chain(&state.element_drops)
+            .map(|drop| u64::from(*drop)),
+    );
     instance.load_words(words)?;
 
     let functions = live_functions(state);
@@ -137,8 +149,16 @@ fn check_counts(description: &Description, state: &State) -> Result<(), ResumeEr
     }
     let counts = [
         ("mutable globals", globals.len(), description.globals.len()),
-        ("droppable data segments", data_drops.len(), description.data_drops.len()),
-        ("droppable element segments", element_drops.len(), description.element_drops.len()),
+        (
+            "droppable data segments",
+            data_drops.len(),
+            description.data_drops.len(),
+        ),
+        (
+            "droppable element segments",
+            element_drops.len(),
+            description.element_drops.len(),
+        ),
         ("tables", tables.len(), description.tables.len()),
         ("memories", memories.len(), description.memories as usize),
     ];
@@ -182,12 +202,18 @@ fn check_functions(
     description: &Description,
     state: &State,
 ) -> Result<(), ResumeError> {
-    let values = state.frames.iter().flat_map(|frame| &frame.values).chain(&state.globals);
+    let values = state
+        .frames
+        .iter()
+        .flat_map(|frame| &frame.values)
+        .chain(&state.globals);
     let held_functions = values.clone().filter_map(|value| match value {
         Value::FuncRef(function) => *function,
         _ => None,
     });
-    let held_externals = values.filter(|value| matches!(value, Value::ExternRef(Some(_)))).count();
+    let held_externals = values
+        .filter(|value| matches!(value, Value::ExternRef(Some(_))))
+        .count();
     let mut externals = held_externals > 0;
     let mut table_functions: Vec<u32> = Vec::new();
     for contents in &state.tables {
@@ -199,7 +225,9 @@ fn check_functions(
     let known: std::collections::HashSet<u32> = description.function_refs.iter().copied().collect();
     for function in held_functions.chain(table_functions) {
         if !known.contains(&function) {
-            return mismatch(format!("it refers to function {function}, which the module cannot"));
+            return mismatch(format!(
+                "it refers to function {function}, which the module cannot"
+            ));
         }
     }
     if externals && !instance.has_reference_codec() {
@@ -218,7 +246,9 @@ fn check_sizes(
     for (index, contents) in (0..).zip(&state.memories) {
         let shape = instance.memory_shape(index)?;
         if !contents.is_consistent() {
-            return mismatch(format!("blocks of memory {index} lie outside it or out of order"));
+            return mismatch(format!(
+                "blocks of memory {index} lie outside it or out of order"
+            ));
         }
         if contents.page_bytes != shape.page_bytes {
             return mismatch(format!(
@@ -238,7 +268,12 @@ fn check_sizes(
             )));
         }
         let limits = (shape.size, shape.size_max);
-        check_size(&format!("table {}", table.index), "elements", contents.len(), limits)?;
+        check_size(
+            &format!("table {}", table.index),
+            "elements",
+            contents.len(),
+            limits,
+        )?;
     }
     Ok(())
 }

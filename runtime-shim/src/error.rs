@@ -54,7 +54,9 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 pub enum CaptureError {
     /// The guest is not stopped.
-    #[error("the guest is not stopped: only a guest whose last call was suspended has a state to take")]
+    #[error(
+        "the guest is not stopped: only a guest whose last call was suspended has a state to take"
+    )]
     NotSuspended,
     /// A reference to a function that this module does not own.
     #[error(
@@ -94,7 +96,9 @@ pub enum ResumeError {
         found: String,
     },
     /// The state does not fit the module's description.
-    #[error("the snapshot does not fit the module: {0}; it is damaged or of another variant's making")]
+    #[error(
+        "the snapshot does not fit the module: {0}; it is damaged or of another variant's making"
+    )]
     Mismatch(String),
     /// The instance is not as the state needs it.
     #[error("the snapshot does not fit this instance: {0}")]

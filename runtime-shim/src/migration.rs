@@ -105,7 +105,11 @@ impl Migration {
         let budget = self.pacer.poll();
         if std::mem::take(&mut self.resumed) {
             // A request that is waiting is honoured at the next passage.
-            return Ok(if self.controller.is_requested() { 1 } else { budget });
+            return Ok(if self.controller.is_requested() {
+                1
+            } else {
+                budget
+            });
         }
         self.polls += 1;
         let due = self.stop_at_poll.is_some_and(|poll| self.polls >= poll);
@@ -124,21 +128,31 @@ impl Migration {
         Ok(())
     }
 
-    pub(crate) fn save_frame(&mut self, function: u32, safe_point: u32) -> Result<(), ProtocolError> {
+    pub(crate) fn save_frame(
+        &mut self,
+        function: u32,
+        safe_point: u32,
+    ) -> Result<(), ProtocolError> {
         match &mut self.phase {
             Phase::Unwinding(stack) => stack.close_frame(function, safe_point),
-            _ => return Err(ProtocolError::new("it saved a frame without being asked to")),
+            _ => {
+                return Err(ProtocolError::new(
+                    "it saved a frame without being asked to",
+                ));
+            }
         }
         Ok(())
     }
 
     pub(crate) fn load_word(&mut self) -> Result<u64, ProtocolError> {
         match (&mut self.instance_words, &mut self.phase) {
-            (Some(InstanceWords::Loading(words)), _) => words
-                .next()
-                .ok_or_else(|| ProtocolError::new("it asked for more instance words than there are")),
+            (Some(InstanceWords::Loading(words)), _) => words.next().ok_or_else(|| {
+                ProtocolError::new("it asked for more instance words than there are")
+            }),
             (None, Phase::Rewinding { stack, .. }) => stack.take_word(),
-            _ => Err(ProtocolError::new("it asked for a word without being resumed")),
+            _ => Err(ProtocolError::new(
+                "it asked for a word without being resumed",
+            )),
         }
     }
 
@@ -153,7 +167,9 @@ impl Migration {
     fn rewind(&mut self) -> Result<&mut Rewind, ProtocolError> {
         match &mut self.phase {
             Phase::Rewinding { stack, .. } => Ok(stack),
-            _ => Err(ProtocolError::new("it asked for a frame without being resumed")),
+            _ => Err(ProtocolError::new(
+                "it asked for a frame without being resumed",
+            )),
         }
     }
 
@@ -228,14 +244,19 @@ impl Migration {
     /// The guest is about to be called to rebuild its stack.
     pub(crate) fn begin_rewind(&mut self, stack: Rewind) {
         self.resumed = stack.ends_with_poll();
-        self.phase = Phase::Rewinding { frames: stack.depth(), stack };
+        self.phase = Phase::Rewinding {
+            frames: stack.depth(),
+            stack,
+        };
     }
 
     /// The guest runs again: all frames must have been loaded.
     pub(crate) fn finish_rewind(&mut self) -> Result<(), ProtocolError> {
         if let Phase::Rewinding { stack, .. } = &self.phase {
             if !stack.is_done() {
-                return Err(ProtocolError::new("it ran on before all of its frames were loaded"));
+                return Err(ProtocolError::new(
+                    "it ran on before all of its frames were loaded",
+                ));
             }
             self.phase = Phase::Running;
         }
@@ -269,9 +290,9 @@ impl Migration {
 
     pub(crate) fn finish_load(&mut self) -> Result<(), ProtocolError> {
         match self.instance_words.take() {
-            Some(InstanceWords::Loading(words)) if words.len() > 0 => {
-                Err(ProtocolError::new(format!("it left {} instance words", words.len())))
-            }
+            Some(InstanceWords::Loading(words)) if words.len() > 0 => Err(ProtocolError::new(
+                format!("it left {} instance words", words.len()),
+            )),
             _ => Ok(()),
         }
     }

@@ -26,6 +26,9 @@ impl Names {
 /// # Errors
 /// The bytes are not a module, or the module is not migratized or for another version of the contract.
 pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
+    if !wasm.starts_with(b"\0asm") {
+        return Err(Error::NotBinary);
+    }
     let mut description = None;
     let mut added_imports = AddedImports::default();
     let mut names = HashMap::new();
@@ -40,7 +43,8 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
                 }
             }
             Payload::CustomSection(section) if section.name() == DESCRIPTION_SECTION => {
-                description = Some(Description::decode(section.data()).map_err(Error::Description)?);
+                description =
+                    Some(Description::decode(section.data()).map_err(Error::Description)?);
             }
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(section) = section.as_known() {
@@ -52,7 +56,12 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
     }
     let description = description.ok_or(Error::NotMigratized)?;
     let original = |(index, name)| Some((added_imports.original_index(index)?, name));
-    Ok((description, Names { functions: names.into_iter().filter_map(original).collect() }))
+    Ok((
+        description,
+        Names {
+            functions: names.into_iter().filter_map(original).collect(),
+        },
+    ))
 }
 
 /// Names are a help, not a contract: what cannot be read is left out.
@@ -60,7 +69,11 @@ fn function_names(section: wasmparser::NameSectionReader<'_>) -> HashMap<u32, St
     let mut names = HashMap::new();
     for subsection in section {
         if let Ok(Name::Function(map)) = subsection {
-            names.extend(map.into_iter().flatten().map(|name| (name.index, name.name.to_owned())));
+            names.extend(
+                map.into_iter()
+                    .flatten()
+                    .map(|name| (name.index, name.name.to_owned())),
+            );
         }
     }
     names
@@ -102,6 +115,9 @@ mod tests {
             imports.note(is_added);
         }
         let originals: Vec<_> = (0..7).map(|index| imports.original_index(index)).collect();
-        assert_eq!(originals, [Some(0), Some(1), None, None, Some(2), Some(3), Some(4)]);
+        assert_eq!(
+            originals,
+            [Some(0), Some(1), None, None, Some(2), Some(3), Some(4)]
+        );
     }
 }

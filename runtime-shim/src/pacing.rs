@@ -45,7 +45,11 @@ impl Pacer {
             Pacing::Latency(_) => FIRST_BUDGET,
             Pacing::Every(budget) => budget.max(1),
         };
-        Self { pacing, budget, last_poll: None }
+        Self {
+            pacing,
+            budget,
+            last_poll: None,
+        }
     }
 
     /// The budget in force.
@@ -101,7 +105,10 @@ mod tests {
     fn the_wait_settles_below_the_target() {
         for unit_ns in [0.3, 1.0, 40.0, 2_000.0] {
             let wait_ns = f64::from(settle(FIRST_BUDGET, unit_ns, 12)) * unit_ns;
-            assert!((90_000.0..=500_000.0).contains(&wait_ns), "{unit_ns} ns a unit: {wait_ns}");
+            assert!(
+                (90_000.0..=500_000.0).contains(&wait_ns),
+                "{unit_ns} ns a unit: {wait_ns}"
+            );
         }
     }
 

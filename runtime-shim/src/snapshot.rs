@@ -135,7 +135,11 @@ impl Snapshot {
     /// The file cannot be written; what was at `path` before is untouched.
     pub fn write(&self, path: &Path) -> Result<u64, SnapshotError> {
         let bytes = self.encode();
-        let failed = |source| SnapshotError::File { action: "write", path: path.to_owned(), source };
+        let failed = |source| SnapshotError::File {
+            action: "write",
+            path: path.to_owned(),
+            source,
+        };
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
@@ -155,10 +159,17 @@ impl Snapshot {
     /// # Errors
     /// The file cannot be read, or as for [`Snapshot::decode`].
     pub fn read(path: &Path) -> Result<Self, SnapshotError> {
-        let failed = |source| SnapshotError::File { action: "read", path: path.to_owned(), source };
+        let failed = |source| SnapshotError::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        };
         let mut file = File::open(path).map_err(failed)?;
         let mut bytes = Vec::new();
-        (&file).take(HEADER_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
+        (&file)
+            .take(HEADER_BYTES as u64)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         // A file that is no snapshot is not read to its end.
         split_header(&bytes)?;
         file.read_to_end(&mut bytes).map_err(failed)?;
@@ -181,7 +192,10 @@ fn encode_header(body: &[u8]) -> [u8; HEADER_BYTES] {
 
 fn header_checksum(header: &[u8; HEADER_BYTES]) -> [u8; 8] {
     let digest = blake3::hash(&header[..CHECKED_BYTES]);
-    *digest.as_bytes().first_chunk().expect("a digest has 32 bytes")
+    *digest
+        .as_bytes()
+        .first_chunk()
+        .expect("a digest has 32 bytes")
 }
 
 fn split_header(bytes: &[u8]) -> Result<(&[u8; HEADER_BYTES], &[u8]), SnapshotError> {
@@ -196,18 +210,36 @@ fn split_header(bytes: &[u8]) -> Result<(&[u8; HEADER_BYTES], &[u8]), SnapshotEr
 }
 
 fn check_header(header: &[u8; HEADER_BYTES], body_bytes: u64) -> Result<(), SnapshotError> {
-    let [_, _, _, _, _, _, _, _, major_low, major_high, minor_low, minor_high, rest @ ..] = header;
+    let [
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        major_low,
+        major_high,
+        minor_low,
+        minor_high,
+        rest @ ..,
+    ] = header;
     let major = u16::from_le_bytes([*major_low, *major_high]);
     let minor = u16::from_le_bytes([*minor_low, *minor_high]);
     // Before the checksum, whose place another major version may have moved.
     if major != MAJOR {
-        return Err(SnapshotError::Version { found: format!("{major}.{minor}") });
+        return Err(SnapshotError::Version {
+            found: format!("{major}.{minor}"),
+        });
     }
     if header_checksum(header)[..] != header[CHECKED_BYTES..] {
         return Err(SnapshotError::Damaged("header"));
     }
     if minor > MINOR {
-        return Err(SnapshotError::Version { found: format!("{major}.{minor}") });
+        return Err(SnapshotError::Version {
+            found: format!("{major}.{minor}"),
+        });
     }
     let (contract, rest) = rest.split_first_chunk().expect("a header is longer");
     let contract = u32::from_le_bytes(*contract);
@@ -233,7 +265,9 @@ fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes the new name durable where directories can be synchronised.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     if cfg!(unix) {
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }

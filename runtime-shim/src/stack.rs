@@ -36,11 +36,17 @@ impl RawStack {
     }
 
     pub(crate) fn close_frame(&mut self, function: u32, safe_point: u32) {
-        self.frames.push(RawFrame { function, safe_point, words_end: self.words.len() });
+        self.frames.push(RawFrame {
+            function,
+            safe_point,
+            words_end: self.words.len(),
+        });
     }
 
     fn words_of(&self, frame: usize) -> &[u64] {
-        let start = frame.checked_sub(1).map_or(0, |inner| self.frames[inner].words_end);
+        let start = frame
+            .checked_sub(1)
+            .map_or(0, |inner| self.frames[inner].words_end);
         &self.words[start..self.frames[frame].words_end]
     }
 
@@ -51,10 +57,18 @@ impl RawStack {
         references: &[Option<u32>],
     ) -> Result<Vec<Frame>, ProtocolError> {
         let decode = |index: usize| {
-            let RawFrame { function, safe_point, .. } = self.frames[index];
+            let RawFrame {
+                function,
+                safe_point,
+                ..
+            } = self.frames[index];
             let layout = SafePointLayout::of(description, function, safe_point)?;
             let values = layout.decode(self.words_of(index), references)?;
-            Ok(Frame { function, safe_point, values })
+            Ok(Frame {
+                function,
+                safe_point,
+                values,
+            })
         };
         (0..self.frames.len()).rev().map(decode).collect()
     }
@@ -88,7 +102,11 @@ impl RawStack {
                 words: start..words.len(),
             });
         }
-        Ok(Rewind { words, left: frames, open: 0..0 })
+        Ok(Rewind {
+            words,
+            left: frames,
+            open: 0..0,
+        })
     }
 }
 
@@ -131,11 +149,17 @@ impl Rewind {
     /// Opens the next frame if it belongs to `function`; answers its safe point.
     pub(crate) fn open(&mut self, function: u32) -> Result<Option<u32>, ProtocolError> {
         if !self.open.is_empty() {
-            return Err(ProtocolError::new("it opened a frame before taking all words of the last"));
+            return Err(ProtocolError::new(
+                "it opened a frame before taking all words of the last",
+            ));
         }
         let next = self.left.pop_if(|next| next.function == function);
         let Some(next) = next else {
-            return if self.left.is_empty() { Err(no_frame_left()) } else { Ok(None) };
+            return if self.left.is_empty() {
+                Err(no_frame_left())
+            } else {
+                Ok(None)
+            };
         };
         self.open = next.words;
         Ok(Some(next.safe_point))
@@ -191,13 +215,22 @@ struct SafePointLayout<'d> {
 }
 
 impl<'d> SafePointLayout<'d> {
-    fn of(description: &'d Description, index: u32, safe_point: u32) -> Result<Self, ProtocolError> {
+    fn of(
+        description: &'d Description,
+        index: u32,
+        safe_point: u32,
+    ) -> Result<Self, ProtocolError> {
         let function = description.function(index);
-        let found = function.and_then(|function| Some((function, function.live_slots(safe_point)?)));
+        let found =
+            function.and_then(|function| Some((function, function.live_slots(safe_point)?)));
         let (function, live) = found.ok_or_else(|| {
             ProtocolError::new(format!("function {index} has no safe point {safe_point}"))
         })?;
-        Ok(Self { function, safe_point, live })
+        Ok(Self {
+            function,
+            safe_point,
+            live,
+        })
     }
 
     fn kind(&self) -> SafePointKind {
@@ -205,17 +238,25 @@ impl<'d> SafePointLayout<'d> {
     }
 
     fn live_types(&self) -> impl Iterator<Item = ValueType> {
-        self.live.iter().map(|slot| self.function.slots[*slot as usize].value_type)
+        self.live
+            .iter()
+            .map(|slot| self.function.slots[*slot as usize].value_type)
     }
 
     fn saved_words(&self) -> usize {
         self.live_types().map(word_count).sum()
     }
 
-    fn decode(&self, words: &[u64], references: &[Option<u32>]) -> Result<Vec<Value>, ProtocolError> {
+    fn decode(
+        &self,
+        words: &[u64],
+        references: &[Option<u32>],
+    ) -> Result<Vec<Value>, ProtocolError> {
         self.check_word_count(words)?;
         let mut words = words.iter().copied();
-        self.live_types().map(|ty| decode_value(ty, &mut words, references)).collect()
+        self.live_types()
+            .map(|ty| decode_value(ty, &mut words, references))
+            .collect()
     }
 
     /// Appends the words of all slots, given those of the live ones.
@@ -228,7 +269,11 @@ impl<'d> SafePointLayout<'d> {
             if live.next_if_eq(&index).is_some() {
                 words.extend(live_words.by_ref().take(count));
             } else {
-                let zero = if slot.value_type == ValueType::FuncRef { NULL_REFERENCE } else { 0 };
+                let zero = if slot.value_type == ValueType::FuncRef {
+                    NULL_REFERENCE
+                } else {
+                    0
+                };
                 words.extend(std::iter::repeat_n(zero, count));
             }
         }
@@ -254,7 +299,11 @@ pub(crate) fn decode_value(
     words: &mut impl Iterator<Item = u64>,
     references: &[Option<u32>],
 ) -> Result<Value, ProtocolError> {
-    let mut word = || words.next().ok_or_else(|| ProtocolError::new("it sent too few words"));
+    let mut word = || {
+        words
+            .next()
+            .ok_or_else(|| ProtocolError::new("it sent too few words"))
+    };
     Ok(match value_type {
         // The cast drops the upper half, which is zero.
         ValueType::I32 => Value::I32(word()? as i32),
@@ -265,9 +314,13 @@ pub(crate) fn decode_value(
         ValueType::FuncRef => match word()? {
             NULL_REFERENCE => Value::FuncRef(None),
             place => {
-                let function = usize::try_from(place).ok().and_then(|place| references.get(place));
+                let function = usize::try_from(place)
+                    .ok()
+                    .and_then(|place| references.get(place));
                 Value::FuncRef(*function.ok_or_else(|| {
-                    ProtocolError::new(format!("it saved a reference at place {place}, which is not there"))
+                    ProtocolError::new(format!(
+                        "it saved a reference at place {place}, which is not there"
+                    ))
                 })?)
             }
         },

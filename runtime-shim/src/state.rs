@@ -134,15 +134,24 @@ impl MemoryContents {
         let blocks = (0..)
             .zip(memory.chunks(BLOCK_BYTES as usize))
             .filter(|(_, bytes)| !is_zero(bytes))
-            .map(|(index, bytes)| Block { index, bytes: bytes.to_vec() })
+            .map(|(index, bytes)| Block {
+                index,
+                bytes: bytes.to_vec(),
+            })
             .collect();
-        Self { page_bytes, pages: memory.len() as u64 / page_bytes.max(1), blocks }
+        Self {
+            page_bytes,
+            pages: memory.len() as u64 / page_bytes.max(1),
+            blocks,
+        }
     }
 
     /// Are the blocks in order, of the right length and inside the memory?
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        let Some(size) = self.pages.checked_mul(self.page_bytes) else { return false };
+        let Some(size) = self.pages.checked_mul(self.page_bytes) else {
+            return false;
+        };
         let in_place = |block: &Block| {
             let start = block.index.checked_mul(BLOCK_BYTES)?;
             let left = size.checked_sub(start).filter(|left| *left > 0)?;
@@ -168,7 +177,8 @@ impl MemoryContents {
 
 fn is_zero(bytes: &[u8]) -> bool {
     let words = bytes.chunks_exact(16);
-    words.remainder().iter().all(|byte| *byte == 0) && words.into_iter().all(|word| *word == [0; 16])
+    words.remainder().iter().all(|byte| *byte == 0)
+        && words.into_iter().all(|word| *word == [0; 16])
 }
 
 #[cfg(test)]
@@ -183,7 +193,14 @@ mod tests {
         memory[block * 3 + 4] = 9;
         let contents = MemoryContents::copy(1, &memory);
         assert!(contents.is_consistent());
-        assert_eq!(contents.blocks.iter().map(|block| block.index).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(
+            contents
+                .blocks
+                .iter()
+                .map(|block| block.index)
+                .collect::<Vec<_>>(),
+            [1, 3]
+        );
         let mut other = vec![7; memory.len()];
         contents.write_to(&mut other);
         assert!(memory == other);
@@ -198,7 +215,11 @@ mod tests {
         short.blocks[0].bytes.pop();
         let mut repeated = good.clone();
         repeated.blocks[1] = repeated.blocks[0].clone();
-        let huge = MemoryContents { pages: u64::MAX, page_bytes: 65_536, ..good.clone() };
+        let huge = MemoryContents {
+            pages: u64::MAX,
+            page_bytes: 65_536,
+            ..good.clone()
+        };
         for bad in [outside, short, repeated, huge] {
             assert!(!bad.is_consistent());
         }

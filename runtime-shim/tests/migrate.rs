@@ -35,7 +35,10 @@ const PROGRAM: &str = r#"(module
 #[test]
 fn runs_like_the_original() {
     let mut world = World::new(PROGRAM, Pacing::default());
-    assert_eq!(common::results(&world.call("run", &[Val::I32(10)])), [55 + 328_350, 177]);
+    assert_eq!(
+        common::results(&world.call("run", &[Val::I32(10)])),
+        [55 + 328_350, 177]
+    );
 }
 
 #[test]
@@ -57,9 +60,15 @@ fn it_goes_on_in_place_with_and_without_a_capture() {
         world.stop_in(20);
         outcome = if stops % 2 == 0 {
             let state = world.capture("run");
-            world.instance.resume(&mut world.store, &state).expect("it resumes in place")
+            world
+                .instance
+                .resume(&mut world.store, &state)
+                .expect("it resumes in place")
         } else {
-            world.instance.go_on(&mut world.store, "run").expect("it goes on")
+            world
+                .instance
+                .go_on(&mut world.store, "run")
+                .expect("it goes on")
         };
     }
     assert!(stops > 3);
@@ -93,16 +102,28 @@ fn the_thread_that_asks_gets_its_stop() {
     let outcome = world.call("spin", &[Val::I32(0)]);
     let wait = asker.join().expect("the asker does not panic").elapsed();
     assert!(common::is_suspended(&outcome));
-    assert!(wait < std::time::Duration::from_millis(100), "the stop took {wait:?}");
-    assert!(!world.migration().controller().is_requested(), "the request is served");
+    assert!(
+        wait < std::time::Duration::from_millis(100),
+        "the stop took {wait:?}"
+    );
+    assert!(
+        !world.migration().controller().is_requested(),
+        "the request is served"
+    );
 }
 
 #[test]
 fn a_trap_leaves_the_instance_callable() {
     let mut world = World::new(PROGRAM, Pacing::Every(3));
     let error = world.try_call("trap", &[]).expect_err("it traps");
-    assert_eq!(error.downcast_ref::<Trap>(), Some(&Trap::UnreachableCodeReached));
-    assert_eq!(common::results(&world.call("run", &[Val::I32(3)]))[0], 2 + 328_350);
+    assert_eq!(
+        error.downcast_ref::<Trap>(),
+        Some(&Trap::UnreachableCodeReached)
+    );
+    assert_eq!(
+        common::results(&world.call("run", &[Val::I32(3)]))[0],
+        2 + 328_350
+    );
 }
 
 const REENTRANT: &str = r#"(module
@@ -126,10 +147,15 @@ fn a_stop_below_a_host_frame_is_deferred() {
             assert!(controller.is_requested());
             Ok(results)
         };
-        linker.func_wrap("host", "again", again).expect("it is the only one");
+        linker
+            .func_wrap("host", "again", again)
+            .expect("it is the only one");
     });
     let outcome = world.call("outer", &[Val::I32(5)]);
-    assert!(common::is_suspended(&outcome), "the stop happens once the host frame is gone");
+    assert!(
+        common::is_suspended(&outcome),
+        "the stop happens once the host frame is gone"
+    );
     assert!(!world.migration().controller().is_deferred());
     let state = world.capture("outer");
     let outcome = world.fresh().resume(&state);
@@ -154,7 +180,9 @@ fn a_nested_trap_leaves_the_outer_call_migratable() {
             assert!(failed.is_err());
             Ok(0)
         };
-        linker.func_wrap("host", "again", again).expect("it is the only one");
+        linker
+            .func_wrap("host", "again", again)
+            .expect("it is the only one");
     });
     let stops = world.migrate_at_every(1, "outer", &[Val::I32(4)]);
     assert_eq!(common::results(&stops.outcome), [7]);
@@ -178,7 +206,9 @@ fn blocking(linker: &mut Linker<Host>) {
             }
         }
     };
-    linker.func_wrap("host", "wait", wait).expect("it is the only one");
+    linker
+        .func_wrap("host", "wait", wait)
+        .expect("it is the only one");
 }
 
 #[test]
@@ -235,12 +265,29 @@ fn a_foreign_function_is_an_error_and_the_guest_goes_on() {
     let foreign = Func::wrap(&mut world.store, |value: i32| value);
     world.migration().stop_at_poll(Some(3));
     assert!(common::is_suspended(&world.call("run", &[Val::I32(6)])));
-    let ops = world.instance.instance().get_table(&mut world.store, "ops").expect("it is exported");
-    ops.set(&mut world.store, 1, Ref::Func(Some(foreign))).expect("it is in bounds");
-    let error = world.instance.capture(&mut world.store, "run").expect_err("it cannot be named");
-    assert!(matches!(error.downcast_ref(), Some(CaptureError::ForeignFunction(_))), "{error:?}");
-    assert!(error.to_string().contains("element 1 of table 0"), "{error}");
-    let outcome = world.instance.go_on(&mut world.store, "run").expect("it goes on");
+    let ops = world
+        .instance
+        .instance()
+        .get_table(&mut world.store, "ops")
+        .expect("it is exported");
+    ops.set(&mut world.store, 1, Ref::Func(Some(foreign)))
+        .expect("it is in bounds");
+    let error = world
+        .instance
+        .capture(&mut world.store, "run")
+        .expect_err("it cannot be named");
+    assert!(
+        matches!(error.downcast_ref(), Some(CaptureError::ForeignFunction(_))),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("element 1 of table 0"),
+        "{error}"
+    );
+    let outcome = world
+        .instance
+        .go_on(&mut world.store, "run")
+        .expect("it goes on");
     assert_eq!(common::results(&outcome), [50]);
 }
 
@@ -257,20 +304,35 @@ fn host_references_need_a_codec() {
     world.call("put", &[Val::ExternRef(Some(reference))]);
     world.stop_in(2);
     assert!(common::is_suspended(&world.call("spin", &[Val::I32(9)])));
-    let error = world.instance.capture(&mut world.store, "spin").expect_err("there is no codec");
-    assert!(matches!(error.downcast_ref(), Some(CaptureError::HostReference { .. })), "{error:?}");
+    let error = world
+        .instance
+        .capture(&mut world.store, "spin")
+        .expect_err("there is no codec");
+    assert!(
+        matches!(
+            error.downcast_ref(),
+            Some(CaptureError::HostReference { .. })
+        ),
+        "{error:?}"
+    );
 
     world.instance = world.instance.with_externref_codec(common::Numbers);
     let state = world.capture("spin");
     let bytes = 77_u32.to_le_bytes().to_vec();
-    assert_eq!(state.tables, [TableContents::Externals(vec![None, Some(bytes)])]);
+    assert_eq!(
+        state.tables,
+        [TableContents::Externals(vec![None, Some(bytes)])]
+    );
     world.fresh();
     world.instance = world.instance.with_externref_codec(common::Numbers);
     world.resume(&state);
     let Val::ExternRef(Some(found)) = common::values(&world.call("get", &[]))[0] else {
         panic!("the reference is there")
     };
-    let data = found.data(&world.store).expect("it is live").and_then(|data| data.downcast_ref());
+    let data = found
+        .data(&world.store)
+        .expect("it is live")
+        .and_then(|data| data.downcast_ref());
     assert_eq!(data, Some(&77_u32));
 }
 
@@ -300,10 +362,19 @@ fn a_state_that_does_not_fit_is_refused_before_anything_is_written() {
         forge(|state| state.memories[0].blocks[0].index = 9),
     ];
     world.fresh();
-    let memory = world.instance.instance().get_memory(&mut world.store, "memory").expect("exported");
+    let memory = world
+        .instance
+        .instance()
+        .get_memory(&mut world.store, "memory")
+        .expect("exported");
     for state in &bad {
-        let error = world.instance.resume(&mut world.store, state).expect_err("it does not fit");
-        let error = error.downcast_ref::<ResumeError>().expect("it is refused before it runs");
+        let error = world
+            .instance
+            .resume(&mut world.store, state)
+            .expect_err("it does not fit");
+        let error = error
+            .downcast_ref::<ResumeError>()
+            .expect("it is refused before it runs");
         assert!(!matches!(error, ResumeError::Engine(_)), "{error}");
         assert_eq!(memory.size(&world.store), 1);
         assert!(memory.data(&world.store).iter().all(|byte| *byte == 0));
@@ -328,7 +399,9 @@ fn a_hundred_thousand_frames_are_saved_and_resumed() {
     let deep = || {
         let mut world = World::new(DEEP, Pacing::Every(1));
         world.migration().stop_at_poll(Some(100_002));
-        assert!(common::is_suspended(&world.call("run", &[Val::I32(100_000)])));
+        assert!(common::is_suspended(
+            &world.call("run", &[Val::I32(100_000)])
+        ));
         let state = world.capture("run");
         assert!(state.frames.len() > 100_000);
         assert_eq!(common::results(&world.fresh().resume(&state)), [100_000]);
@@ -336,27 +409,45 @@ fn a_hundred_thousand_frames_are_saved_and_resumed() {
     };
     let state = common::on_big_stack(deep);
     let mut world = World::on_small_stack(DEEP);
-    let error = world.instance.resume(&mut world.store, &state).expect_err("the stack is too small");
+    let error = world
+        .instance
+        .resume(&mut world.store, &state)
+        .expect_err("the stack is too small");
     let frames = state.frames.len();
     assert!(
         matches!(error.downcast_ref(), Some(Error::StackTooSmall { frames: found }) if *found == frames),
         "{error:?}"
     );
-    assert_eq!(common::results(&world.call("run", &[Val::I32(5)])), [5], "the instance still works");
+    assert_eq!(
+        common::results(&world.call("run", &[Val::I32(5)])),
+        [5],
+        "the instance still works"
+    );
 }
 
 #[test]
 fn misuse_is_an_error() {
     let mut world = World::new(PROGRAM, Pacing::Every(1));
-    let error = world.instance.capture(&mut world.store, "run").expect_err("it is not stopped");
-    assert!(matches!(error.downcast_ref(), Some(CaptureError::NotSuspended)));
-    let error = world.try_call("nothing", &[]).expect_err("there is no such export");
+    let error = world
+        .instance
+        .capture(&mut world.store, "run")
+        .expect_err("it is not stopped");
+    assert!(matches!(
+        error.downcast_ref(),
+        Some(CaptureError::NotSuspended)
+    ));
+    let error = world
+        .try_call("nothing", &[])
+        .expect_err("there is no such export");
     assert!(matches!(error.downcast_ref(), Some(Error::NoEntry(_))));
     world.stop_in(2);
     assert!(common::is_suspended(&world.call("run", &[Val::I32(3)])));
-    let error = world.try_call("run", &[Val::I32(3)]).expect_err("it is stopped");
+    let error = world
+        .try_call("run", &[Val::I32(3)])
+        .expect_err("it is stopped");
     assert!(matches!(error.downcast_ref(), Some(Error::Stopped)));
     let plain = wat::parse_str(PROGRAM).expect("the text is valid");
-    let error = wasm_migrate::Guest::new(world.store.engine(), &plain).expect_err("it is not rewritten");
+    let error =
+        wasm_migrate::Guest::new(world.store.engine(), &plain).expect_err("it is not rewritten");
     assert!(matches!(error, Error::NotMigratized));
 }

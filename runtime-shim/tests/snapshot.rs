@@ -25,8 +25,16 @@ fn snapshot() -> Snapshot {
             original_digest: [7; 32],
             entry: "run".to_owned(),
             frames: vec![
-                Frame { function: 5, safe_point: 0, values: values.clone() },
-                Frame { function: 6, safe_point: 2, values: Vec::new() },
+                Frame {
+                    function: 5,
+                    safe_point: 0,
+                    values: values.clone(),
+                },
+                Frame {
+                    function: 6,
+                    safe_point: 2,
+                    values: Vec::new(),
+                },
             ],
             globals: values,
             data_drops: vec![true, false],
@@ -35,10 +43,20 @@ fn snapshot() -> Snapshot {
                 TableContents::Functions(vec![None, Some(1), None]),
                 TableContents::Externals(vec![None, Some(vec![9])]),
             ],
-            memories: vec![MemoryContents::copy(65_536, &memory), MemoryContents::copy(1, &[4; 10])],
+            memories: vec![
+                MemoryContents::copy(65_536, &memory),
+                MemoryContents::copy(1, &[4; 10]),
+            ],
         },
-        module: ModuleReference { path: "some/program.wasm".to_owned(), digest: [9; 32] },
-        sections: [("wasi".to_owned(), vec![1, 2]), ("empty".to_owned(), Vec::new())].into(),
+        module: ModuleReference {
+            path: "some/program.wasm".to_owned(),
+            digest: [9; 32],
+        },
+        sections: [
+            ("wasi".to_owned(), vec![1, 2]),
+            ("empty".to_owned(), Vec::new()),
+        ]
+        .into(),
     }
 }
 
@@ -50,7 +68,9 @@ fn what_is_written_is_read() {
     let bytes = snapshot().write(&path).expect("it can be written");
     assert_eq!(std::fs::metadata(&path).expect("it is there").len(), bytes);
     assert_eq!(Snapshot::read(&path).expect("it is whole"), snapshot());
-    let left = std::fs::read_dir(directory.path()).expect("it can be listed").count();
+    let left = std::fs::read_dir(directory.path())
+        .expect("it can be listed")
+        .count();
     assert_eq!(left, 1, "the temporary file is gone");
 }
 
@@ -58,8 +78,16 @@ fn what_is_written_is_read() {
 fn a_failed_write_leaves_nothing() {
     let directory = tempfile::tempdir().expect("there is room");
     let path = directory.path().join("missing").join("state.snapshot");
-    let error = snapshot().write(&path).expect_err("there is no such directory");
-    assert!(matches!(error, SnapshotError::File { action: "write", .. }));
+    let error = snapshot()
+        .write(&path)
+        .expect_err("there is no such directory");
+    assert!(matches!(
+        error,
+        SnapshotError::File {
+            action: "write",
+            ..
+        }
+    ));
     let error = Snapshot::read(Path::new("/nonexistent/file")).expect_err("there is no such file");
     assert!(matches!(error, SnapshotError::File { action: "read", .. }));
 }
@@ -71,11 +99,17 @@ fn every_truncation_is_an_error() {
     let ends = (0..600).chain((600..bytes.len()).step_by(251));
     for end in ends {
         let error = Snapshot::decode(&bytes[..end]).expect_err("it is cut");
-        assert!(matches!(error, SnapshotError::WrongLength { .. }), "{end}: {error}");
+        assert!(
+            matches!(error, SnapshotError::WrongLength { .. }),
+            "{end}: {error}"
+        );
     }
     let mut longer = bytes;
     longer.push(0);
-    assert!(matches!(Snapshot::decode(&longer), Err(SnapshotError::WrongLength { .. })));
+    assert!(matches!(
+        Snapshot::decode(&longer),
+        Err(SnapshotError::WrongLength { .. })
+    ));
 }
 
 #[test]
@@ -94,15 +128,27 @@ fn every_flipped_bit_is_an_error() {
 #[test]
 fn other_files_and_versions_are_named() {
     for bytes in [&b"\0asm\x01\0\0\0"[..], b"WASMSNAQ", b"x"] {
-        assert!(matches!(Snapshot::decode(bytes), Err(SnapshotError::NotASnapshot)));
+        assert!(matches!(
+            Snapshot::decode(bytes),
+            Err(SnapshotError::NotASnapshot)
+        ));
     }
     let mut newer_major = snapshot().encode();
     newer_major[8] += 1;
-    assert!(matches!(Snapshot::decode(&newer_major), Err(SnapshotError::Version { .. })));
+    assert!(matches!(
+        Snapshot::decode(&newer_major),
+        Err(SnapshotError::Version { .. })
+    ));
     let newer_minor = forged(|bytes| bytes[10] += 1);
-    assert!(matches!(Snapshot::decode(&newer_minor), Err(SnapshotError::Version { .. })));
+    assert!(matches!(
+        Snapshot::decode(&newer_minor),
+        Err(SnapshotError::Version { .. })
+    ));
     let other_contract = forged(|bytes| bytes[12] += 1);
-    assert!(matches!(Snapshot::decode(&other_contract), Err(SnapshotError::Contract { .. })));
+    assert!(matches!(
+        Snapshot::decode(&other_contract),
+        Err(SnapshotError::Contract { .. })
+    ));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! polls, captured and resumed in a fresh instance. All must agree.
 
 pub mod bench;
+pub mod checker;
 pub mod differential;
 pub mod engine;
 pub mod host;

@@ -102,9 +102,12 @@ impl Emitter<'_, '_> {
         let ty = self.plan.block_type(&self.function.block(id).results);
         self.emit_item(Item::Open(exit, Opening::Block(ty)));
         for (&target, &label) in leaf.ways_out.iter().rev() {
-            let ty = self
-                .plan
-                .block_type(self.function.block(target).label_types());
+            // The parameters of a loop travel in their slots.
+            let target = self.function.block(target);
+            let ty = match target.kind {
+                BlockKind::Loop => BlockType::Empty,
+                _ => self.plan.block_type(&target.results),
+            };
             self.emit_item(Item::Open(label, Opening::Block(ty)));
         }
         self.emit_item(Item::Open(again, Opening::Loop(BlockType::Empty)));

@@ -16,8 +16,8 @@ pub use suspend::{SuspendPoint, suspend_point};
 use std::sync::Arc;
 
 use wasm_migrate_abi::{
-    self as abi, ABI_VERSION, DecodeError, Description, LOAD_CALLEE, LOAD_FRAME, LOAD_I32, LOAD_I64,
-    MODULE, OTHER_FUNCTION, POLL, SAVE_FRAME, SAVE_I32, SAVE_I64,
+    self as abi, ABI_VERSION, DecodeError, Description, LOAD_CALLEE, LOAD_FRAME, LOAD_I32,
+    LOAD_I64, MODULE, OTHER_FUNCTION, POLL, SAVE_FRAME, SAVE_I32, SAVE_I64,
 };
 use wasmtime::{Caller, Engine, Linker, Module};
 
@@ -29,6 +29,9 @@ use crate::names::{Names, read_description};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The bytes do not begin like a WebAssembly binary.
+    #[error("this is not a WebAssembly binary: it does not begin with `\\0asm`")]
+    NotBinary,
     /// The bytes are no WebAssembly module.
     #[error("this is not a valid WebAssembly module")]
     NotWasm(#[source] wasmparser::BinaryReaderError),
@@ -60,7 +63,9 @@ pub enum Error {
     #[error("the module exports no function `{0}`")]
     NoEntry(String),
     /// The function takes a parameter that has no null value, so it cannot be called to resume.
-    #[error("the export `{0}` has a parameter without a default value: a stop inside it cannot be resumed")]
+    #[error(
+        "the export `{0}` has a parameter without a default value: a stop inside it cannot be resumed"
+    )]
     NoDefaultArguments(String),
     /// A stopped guest was called.
     #[error("the guest is stopped: resume it before calling it again")]
@@ -106,7 +111,10 @@ impl Guest {
     pub fn new(engine: &Engine, wasm: &[u8]) -> Result<Self, Error> {
         let (description, names) = read_description(wasm)?;
         let module = Module::from_binary(engine, wasm).map_err(EngineError::from)?;
-        Ok(Self { module, about: Arc::new(About { description, names }) })
+        Ok(Self {
+            module,
+            about: Arc::new(About { description, names }),
+        })
     }
 
     /// The compiled module.
@@ -145,23 +153,35 @@ fn define_imports<T: 'static>(
     linker: &mut Linker<T>,
     get: impl Fn(&mut T) -> &mut Migration + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, POLL, move |mut caller: Caller<'_, T>, depth: i32| {
-        Ok(get(caller.data_mut()).poll(depth)?)
-    })?;
-    linker.func_wrap(MODULE, SAVE_I32, move |mut caller: Caller<'_, T>, word: u32| {
-        Ok(get(caller.data_mut()).save_word(u64::from(word))?)
-    })?;
-    linker.func_wrap(MODULE, SAVE_I64, move |mut caller: Caller<'_, T>, word: u64| {
-        Ok(get(caller.data_mut()).save_word(word)?)
-    })?;
+    linker.func_wrap(
+        MODULE,
+        POLL,
+        move |mut caller: Caller<'_, T>, depth: i32| Ok(get(caller.data_mut()).poll(depth)?),
+    )?;
+    linker.func_wrap(
+        MODULE,
+        SAVE_I32,
+        move |mut caller: Caller<'_, T>, word: u32| {
+            Ok(get(caller.data_mut()).save_word(u64::from(word))?)
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        SAVE_I64,
+        move |mut caller: Caller<'_, T>, word: u64| Ok(get(caller.data_mut()).save_word(word)?),
+    )?;
     let save_frame = move |mut caller: Caller<'_, T>, function: u32, safe_point: u32| {
         Ok(get(caller.data_mut()).save_frame(function, safe_point)?)
     };
     linker.func_wrap(MODULE, SAVE_FRAME, save_frame)?;
-    linker.func_wrap(MODULE, LOAD_FRAME, move |mut caller: Caller<'_, T>, function: u32| {
-        let safe_point = get(caller.data_mut()).load_frame(function)?;
-        Ok(safe_point.map_or(OTHER_FUNCTION, u32::cast_signed))
-    })?;
+    linker.func_wrap(
+        MODULE,
+        LOAD_FRAME,
+        move |mut caller: Caller<'_, T>, function: u32| {
+            let safe_point = get(caller.data_mut()).load_frame(function)?;
+            Ok(safe_point.map_or(OTHER_FUNCTION, u32::cast_signed))
+        },
+    )?;
     linker.func_wrap(MODULE, LOAD_I32, move |mut caller: Caller<'_, T>| {
         Ok(get(caller.data_mut()).load_word()? as u32)
     })?;

@@ -104,7 +104,11 @@ impl<'de> Visitor<'de> for BytesVisitor {
 /// Appends the body to `bytes`.
 pub(super) fn encode(snapshot: &Snapshot, bytes: Vec<u8>) -> Vec<u8> {
     // Destructured without `..`: a new field must be written or excused.
-    let Snapshot { state, module: ModuleReference { path, digest }, sections } = snapshot;
+    let Snapshot {
+        state,
+        module: ModuleReference { path, digest },
+        sections,
+    } = snapshot;
     let State {
         original_digest,
         entry,
@@ -139,7 +143,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
     let malformed = |error: postcard::Error| SnapshotError::Malformed(error.to_string());
     let (body, rest) = postcard::take_from_bytes::<Body<'_>>(bytes).map_err(malformed)?;
     if !rest.is_empty() {
-        return Err(SnapshotError::Malformed(format!("{} bytes are left over", rest.len())));
+        return Err(SnapshotError::Malformed(format!(
+            "{} bytes are left over",
+            rest.len()
+        )));
     }
     let memories: Vec<MemoryContents> = body.memories.iter().map(memory).collect();
     if let Some(index) = memories.iter().position(|memory| !memory.is_consistent()) {
@@ -147,8 +154,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
             "blocks of memory {index} lie outside it or out of order"
         )));
     }
-    let sections: BTreeMap<String, Vec<u8>> =
-        body.sections.iter().map(|(name, bytes)| (name.to_string(), bytes.0.to_vec())).collect();
+    let sections: BTreeMap<String, Vec<u8>> = body
+        .sections
+        .iter()
+        .map(|(name, bytes)| (name.to_string(), bytes.0.to_vec()))
+        .collect();
     Ok(Snapshot {
         state: State {
             original_digest: body.original_digest,
@@ -160,13 +170,20 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
             tables: body.tables.into_iter().map(table).collect(),
             memories,
         },
-        module: ModuleReference { path: body.module_path.into_owned(), digest: body.module_digest },
+        module: ModuleReference {
+            path: body.module_path.into_owned(),
+            digest: body.module_digest,
+        },
         sections,
     })
 }
 
 fn wire_frame(frame: &Frame) -> WireFrame<'_> {
-    let Frame { function, safe_point, values } = frame;
+    let Frame {
+        function,
+        safe_point,
+        values,
+    } = frame;
     WireFrame {
         function: *function,
         safe_point: *safe_point,
@@ -211,9 +228,12 @@ fn value(value: &WireValue<'_>) -> Value {
 fn wire_table(table: &TableContents) -> WireTable<'_> {
     match table {
         TableContents::Functions(elements) => WireTable::Functions(elements.clone()),
-        TableContents::Externals(elements) => {
-            WireTable::Externals(elements.iter().map(|bytes| bytes.as_deref().map(Bytes)).collect())
-        }
+        TableContents::Externals(elements) => WireTable::Externals(
+            elements
+                .iter()
+                .map(|bytes| bytes.as_deref().map(Bytes))
+                .collect(),
+        ),
     }
 }
 
@@ -221,17 +241,27 @@ fn table(table: WireTable<'_>) -> TableContents {
     match table {
         WireTable::Functions(elements) => TableContents::Functions(elements),
         WireTable::Externals(elements) => TableContents::Externals(
-            elements.into_iter().map(|bytes| bytes.map(|bytes| bytes.0.to_vec())).collect(),
+            elements
+                .into_iter()
+                .map(|bytes| bytes.map(|bytes| bytes.0.to_vec()))
+                .collect(),
         ),
     }
 }
 
 fn wire_memory(memory: &MemoryContents) -> WireMemory<'_> {
-    let MemoryContents { page_bytes, pages, blocks } = memory;
+    let MemoryContents {
+        page_bytes,
+        pages,
+        blocks,
+    } = memory;
     WireMemory {
         page_bytes: *page_bytes,
         pages: *pages,
-        blocks: blocks.iter().map(|block| (block.index, Bytes(&block.bytes))).collect(),
+        blocks: blocks
+            .iter()
+            .map(|block| (block.index, Bytes(&block.bytes)))
+            .collect(),
     }
 }
 
@@ -241,7 +271,10 @@ fn memory(memory: &WireMemory<'_>) -> MemoryContents {
         page_bytes: memory.page_bytes,
         pages: memory.pages,
         blocks: blocks
-            .map(|(index, bytes)| Block { index: *index, bytes: bytes.0.to_vec() })
+            .map(|(index, bytes)| Block {
+                index: *index,
+                bytes: bytes.0.to_vec(),
+            })
             .collect(),
     }
 }

@@ -118,7 +118,11 @@ impl Clocks {
 
 impl Counter {
     fn starting_at(clock: ClockId, guest_at_origin: u64) -> Self {
-        Self { clock, host_at_origin: nanoseconds(clock_gettime(clock)), guest_at_origin }
+        Self {
+            clock,
+            host_at_origin: nanoseconds(clock_gettime(clock)),
+            guest_at_origin,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -172,13 +176,23 @@ mod tests {
         };
         let resumed = Clocks::resumed_from(readings).readings();
         let advance = resumed.monotonic - readings.monotonic;
-        assert!((5_000_000_000..60_000_000_000).contains(&advance), "{advance}");
+        assert!(
+            (5_000_000_000..60_000_000_000).contains(&advance),
+            "{advance}"
+        );
         assert!(resumed.process_cpu >= readings.process_cpu);
         assert!(resumed.thread_cpu >= readings.thread_cpu);
 
-        let ahead = Readings { realtime: u64::MAX, ..readings };
+        let ahead = Readings {
+            realtime: u64::MAX,
+            ..readings
+        };
         assert!(Clocks::resumed_from(ahead).monotonic() >= readings.monotonic);
-        let hostile = Readings { realtime: 0, monotonic: u64::MAX, ..readings };
+        let hostile = Readings {
+            realtime: 0,
+            monotonic: u64::MAX,
+            ..readings
+        };
         assert_eq!(Clocks::resumed_from(hostile).monotonic(), u64::MAX);
     }
 }

@@ -45,9 +45,15 @@ impl Listing {
         let mut entries = vec![own("."), own("..")];
         for entry in dir.entries()? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             let file_type = file_type(entry.file_type()?);
-            entries.push(Entry { name, inode: entry.ino(), file_type });
+            entries.push(Entry {
+                name,
+                inode: entry.ino(),
+                file_type,
+            });
         }
         entries[2..].sort_unstable_by(|left, right| left.name.cmp(&right.name));
         Ok(Self { entries })
@@ -56,7 +62,9 @@ impl Listing {
     /// Fills `bytes` with the records from `cookie` on; the last may be cut off. Answers how many
     /// bytes were used: fewer than there are means that the end is reached.
     fn fill(&self, cookie: u64, bytes: &mut [u8]) -> usize {
-        let start = usize::try_from(cookie).unwrap_or(usize::MAX).min(self.entries.len());
+        let start = usize::try_from(cookie)
+            .unwrap_or(usize::MAX)
+            .min(self.entries.len());
         let mut used = 0;
         for (next, entry) in (cookie.saturating_add(1)..).zip(&self.entries[start..]) {
             let mut record = [0; RECORD_BYTES];
@@ -95,6 +103,14 @@ fn file_type(file_type: cap_std::fs::FileType) -> FileType {
         FileType::SocketStream
     } else {
         FileType::Unknown
+    }
+}
+
+/// A directory may be named with slashes at the end, which the sandbox does not take everywhere.
+fn trim_slashes(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => path,
+        trimmed => trimmed,
     }
 }
 
@@ -170,7 +186,9 @@ impl WasiCtx {
         path_length: u32,
     ) -> Result<(), Errno> {
         let directory = self.table.directory(fd, right::PATH_CREATE_DIRECTORY)?;
-        Ok(directory.dir.create_dir(memory.text(path, path_length)?)?)
+        Ok(directory
+            .dir
+            .create_dir(trim_slashes(memory.text(path, path_length)?))?)
     }
 
     pub(super) fn path_remove_directory(
@@ -181,7 +199,9 @@ impl WasiCtx {
         path_length: u32,
     ) -> Result<(), Errno> {
         let directory = self.table.directory(fd, right::PATH_REMOVE_DIRECTORY)?;
-        Ok(directory.dir.remove_dir(memory.text(path, path_length)?)?)
+        Ok(directory
+            .dir
+            .remove_dir(trim_slashes(memory.text(path, path_length)?))?)
     }
 }
 
@@ -197,7 +217,9 @@ mod tests {
             inode: 1,
             file_type: FileType::Unknown,
         });
-        let listing = Listing { entries: entries.to_vec() };
+        let listing = Listing {
+            entries: entries.to_vec(),
+        };
         let mut seen = Vec::new();
         let mut cookie = 0;
         let mut bytes = [0; RECORD_BYTES + 21];

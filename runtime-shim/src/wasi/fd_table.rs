@@ -85,18 +85,32 @@ pub(super) struct Place {
 
 impl FdTable {
     pub(super) fn get(&self, fd: u32) -> Result<&Descriptor, Errno> {
-        self.slots.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::BadFd)
+        self.slots
+            .get(fd as usize)
+            .and_then(Option::as_ref)
+            .ok_or(Errno::BadFd)
     }
 
     pub(super) fn get_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
-        self.slots.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::BadFd)
+        self.slots
+            .get_mut(fd as usize)
+            .and_then(Option::as_mut)
+            .ok_or(Errno::BadFd)
     }
 
     /// Gives `descriptor` the lowest number that is free.
     pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
-        let free = self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len());
+        let free = self
+            .slots
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.slots.len());
         let fd = u32::try_from(free).map_err(|_| Errno::TooManyFiles)?;
-        if self.insert_at(fd, descriptor) { Ok(fd) } else { Err(Errno::TooManyFiles) }
+        if self.insert_at(fd, descriptor) {
+            Ok(fd)
+        } else {
+            Err(Errno::TooManyFiles)
+        }
     }
 
     /// Gives `descriptor` the number `fd`; answers whether that number exists and was free.
@@ -131,7 +145,9 @@ impl FdTable {
 
     /// All open descriptors, in the order of their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Descriptor)> {
-        (0..).zip(&self.slots).filter_map(|(fd, slot)| Some((fd, slot.as_ref()?)))
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(fd, slot)| Some((fd, slot.as_ref()?)))
     }
 
     /// All open descriptors.
@@ -140,7 +156,10 @@ impl FdTable {
     }
 
     fn take(&mut self, fd: u32) -> Result<Descriptor, Errno> {
-        self.slots.get_mut(fd as usize).and_then(Option::take).ok_or(Errno::BadFd)
+        self.slots
+            .get_mut(fd as usize)
+            .and_then(Option::take)
+            .ok_or(Errno::BadFd)
     }
 
     /// The directory `fd`, if it carries all of the rights `needed`.
@@ -176,22 +195,45 @@ impl Descriptor {
             StreamName::Stdin => right::INPUT,
             StreamName::Stdout | StreamName::Stderr => right::OUTPUT,
         };
-        Self { rights: Rights { base, inheriting: 0 }, flags: 0, node: Node::Stream(name) }
+        Self {
+            rights: Rights {
+                base,
+                inheriting: 0,
+            },
+            flags: 0,
+            node: Node::Stream(name),
+        }
     }
 
     /// A preopened directory.
     pub(super) fn preopen(index: u32, dir: Arc<Dir>) -> Self {
-        let place = Place { preopen: index, path: String::new(), follow: true };
+        let place = Place {
+            preopen: index,
+            path: String::new(),
+            follow: true,
+        };
         Self {
-            rights: Rights { base: right::DIRECTORY, inheriting: right::ALL },
+            rights: Rights {
+                base: right::DIRECTORY,
+                inheriting: right::ALL,
+            },
             flags: 0,
-            node: Node::Directory(OpenDirectory { dir, place, is_preopen: true, listing: None }),
+            node: Node::Directory(OpenDirectory {
+                dir,
+                place,
+                is_preopen: true,
+                listing: None,
+            }),
         }
     }
 
     /// Fails unless the descriptor carries all of the rights `needed`.
     pub(super) fn require(&self, needed: u64) -> Result<(), Errno> {
-        if self.rights.base & needed == needed { Ok(()) } else { Err(Errno::NotCapable) }
+        if self.rights.base & needed == needed {
+            Ok(())
+        } else {
+            Err(Errno::NotCapable)
+        }
     }
 }
 
@@ -207,13 +249,20 @@ impl Place {
     /// before a `..`, so only what is certainly without effect is left out.
     pub(super) fn join(&self, path: &str, follow: bool) -> Self {
         let mut joined = self.path.clone();
-        for component in path.split('/').filter(|component| !matches!(*component, "" | ".")) {
+        for component in path
+            .split('/')
+            .filter(|component| !matches!(*component, "" | "."))
+        {
             if !joined.is_empty() {
                 joined.push('/');
             }
             joined.push_str(component);
         }
-        Self { preopen: self.preopen, path: joined, follow }
+        Self {
+            preopen: self.preopen,
+            path: joined,
+            follow,
+        }
     }
 
     /// Follows a rename: if this place is `old` or lies below it, it is now at or below `new`.
@@ -221,7 +270,9 @@ impl Place {
         if self.preopen != old.preopen {
             return;
         }
-        let Some(rest) = self.path.strip_prefix(&old.path) else { return };
+        let Some(rest) = self.path.strip_prefix(&old.path) else {
+            return;
+        };
         if rest.is_empty() || rest.starts_with('/') {
             self.path = format!("{}{rest}", new.path);
             self.preopen = new.preopen;
@@ -234,7 +285,11 @@ mod tests {
     use super::{Descriptor, Errno, FdTable, Place, StreamName};
 
     fn place(path: &str) -> Place {
-        Place { preopen: 0, path: path.to_owned(), follow: false }
+        Place {
+            preopen: 0,
+            path: path.to_owned(),
+            follow: false,
+        }
     }
 
     #[test]
@@ -255,7 +310,10 @@ mod tests {
 
     #[test]
     fn places_are_joined_and_follow_renames() {
-        assert_eq!(place("a/b").join("./c//d/../e/", false), place("a/b/c/d/../e"));
+        assert_eq!(
+            place("a/b").join("./c//d/../e/", false),
+            place("a/b/c/d/../e")
+        );
         let mut moved = place("a/b/c");
         moved.relocate(&place("a/b"), &place("x"));
         assert_eq!(moved, place("x/c"));

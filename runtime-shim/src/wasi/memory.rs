@@ -74,7 +74,10 @@ impl<'a> GuestMemory<'a> {
     pub(super) fn buffer(&self, list: u32, index: u32) -> Result<Buffer, Errno> {
         let offset = index.checked_mul(8).ok_or(Errno::Fault)?;
         let record = self.bytes(list.checked_add(offset).ok_or(Errno::Fault)?, 8)?;
-        Ok(Buffer { pointer: u32_at(record, 0), length: u32_at(record, 4) })
+        Ok(Buffer {
+            pointer: u32_at(record, 0),
+            length: u32_at(record, 4),
+        })
     }
 
     /// The bytes that a buffer names, for reading into it.

@@ -6,7 +6,7 @@
 //! ends when it would have ended.
 //!
 //! ```text
-//! guest --call--> linker --> files, paths, dirs, clocks, poll, stdio
+//! guest --call--> linker --> files, attributes, paths, dirs, clocks, poll, process, stdio
 //!                                 |  (each: methods of WasiCtx)
 //!                                 v
 //!                 WasiCtx { descriptors, preopens, streams, clocks }
@@ -17,6 +17,7 @@
 //! Calls that wait (`poll_oneoff`, reading from a stream) notice a stop request and are made again
 //! after the resume. Limits: no sockets, and data inside a named pipe do not move.
 
+mod attributes;
 mod clocks;
 mod dirs;
 mod fd_table;
@@ -26,6 +27,7 @@ mod memory;
 mod paths;
 mod poll;
 mod process;
+mod restore;
 mod snapshot;
 mod stdio;
 mod types;
@@ -152,26 +154,53 @@ impl WasiBuilder {
     /// # Errors
     /// The directory cannot be opened.
     pub fn preopen(mut self, host: &Path, guest: &str) -> Result<Self, PreopenError> {
-        let dir = Dir::open_ambient_dir(host, ambient_authority()).map_err(|source| {
-            PreopenError { host: host.to_owned(), guest: guest.to_owned(), source }
-        })?;
-        self.preopens.push(Preopen { name: guest.to_owned(), dir: Some(Arc::new(dir)) });
+        let dir =
+            Dir::open_ambient_dir(host, ambient_authority()).map_err(|source| PreopenError {
+                host: host.to_owned(),
+                guest: guest.to_owned(),
+                source,
+            })?;
+        self.preopens.push(Preopen {
+            name: guest.to_owned(),
+            dir: Some(Arc::new(dir)),
+        });
         Ok(self)
     }
 
     /// The state of a guest that is about to start.
     #[must_use]
     pub fn build(self) -> WasiCtx {
-        let Self { args, env, stdio, preopens } = self;
+        let Self {
+            args,
+            env,
+            stdio,
+            preopens,
+        } = self;
         let mut table = FdTable::default();
         let streams = [StreamName::Stdin, StreamName::Stdout, StreamName::Stderr];
         let directories = (0..).zip(&preopens).filter_map(|(index, preopen)| {
-            Some(Descriptor::preopen(index, Arc::clone(preopen.dir.as_ref()?)))
+            Some(Descriptor::preopen(
+                index,
+                Arc::clone(preopen.dir.as_ref()?),
+            ))
         });
-        for (fd, descriptor) in (0..).zip(streams.map(Descriptor::stream).into_iter().chain(directories)) {
+        for (fd, descriptor) in (0..).zip(
+            streams
+                .map(Descriptor::stream)
+                .into_iter()
+                .chain(directories),
+        ) {
             table.insert_at(fd, descriptor);
         }
         let clocks = Clocks::new();
-        WasiCtx { args, env, stdio, preopens, table, clocks, suspended_poll: None }
+        WasiCtx {
+            args,
+            env,
+            stdio,
+            preopens,
+            table,
+            clocks,
+            suspended_poll: None,
+        }
     }
 }

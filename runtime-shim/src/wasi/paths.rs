@@ -13,8 +13,8 @@ use cap_fs_ext::{
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::WasiCtx;
+use super::attributes::{NewTime, checked_flags, new_times};
 use super::fd_table::{Access, Descriptor, Node, OpenDirectory, OpenFile, Place, Rights};
-use super::files::{NewTime, checked_flags, new_times};
 use super::memory::GuestMemory;
 use super::types::{Errno, FileStat, FileType, SYMLINK_FOLLOW, fdflags, oflags, right};
 
@@ -43,7 +43,11 @@ impl Opening {
             .create(has(oflags::CREATE) && !has(oflags::EXCLUSIVE))
             .create_new(has(oflags::CREATE) && has(oflags::EXCLUSIVE))
             .truncate(has(oflags::TRUNCATE))
-            .follow(if self.follow { FollowSymlinks::Yes } else { FollowSymlinks::No })
+            .follow(if self.follow {
+                FollowSymlinks::Yes
+            } else {
+                FollowSymlinks::No
+            })
             .maybe_dir(true)
             .sync(flag(fdflags::SYNC))
             .dsync(flag(fdflags::DSYNC))
@@ -54,21 +58,33 @@ impl Opening {
         let place = parent.join(path, self.follow);
         if file_type == FileType::Directory {
             let dir = Arc::new(Dir::from_std_file(file.into_std()));
-            let directory = OpenDirectory { dir, place, is_preopen: false, listing: None };
+            let directory = OpenDirectory {
+                dir,
+                place,
+                is_preopen: false,
+                listing: None,
+            };
             return Ok(Node::Directory(directory));
         }
         if has(oflags::DIRECTORY) {
             return Err(Errno::NotDirectory);
         }
-        Ok(Node::File(OpenFile { file, file_type, place, access: self.access }))
+        Ok(Node::File(OpenFile {
+            file,
+            file_type,
+            place,
+            access: self.access,
+        }))
     }
 }
 
 /// How the host must open a file for these rights.
 fn access_for(rights: u64) -> Access {
-    let write =
-        rights & (right::FD_WRITE | right::FD_ALLOCATE | right::FD_FILESTAT_SET_SIZE) != 0;
-    Access { read: !write || rights & (right::FD_READ | right::FD_READDIR) != 0, write }
+    let write = rights & (right::FD_WRITE | right::FD_ALLOCATE | right::FD_FILESTAT_SET_SIZE) != 0;
+    Access {
+        read: !write || rights & (right::FD_READ | right::FD_READDIR) != 0,
+        write,
+    }
 }
 
 fn follows(lookup: u32) -> Result<bool, Errno> {
@@ -109,19 +125,37 @@ impl WasiCtx {
         }
         let parent = self.table.directory(fd, needed)?;
         let parent_rights = self.table.get(fd)?.rights.inheriting;
-        let rights = Rights { base: base & right::ALL, inheriting: inheriting & right::ALL };
-        if !rights.are_within(Rights { base: parent_rights, inheriting: parent_rights }) {
+        let rights = Rights {
+            base: base & right::ALL,
+            inheriting: inheriting & right::ALL,
+        };
+        if !rights.are_within(Rights {
+            base: parent_rights,
+            inheriting: parent_rights,
+        }) {
             return Err(Errno::NotCapable);
         }
         let access = access_for(rights.base);
-        let opening = Opening { access, create, flags, follow: follows(lookup)? };
+        let opening = Opening {
+            access,
+            create,
+            flags,
+            follow: follows(lookup)?,
+        };
         let node = opening.open(&parent.dir, &parent.place, memory.text(path, path_length)?)?;
         let applicable = match &node {
             Node::Directory(_) => right::DIRECTORY,
             Node::File(_) | Node::Stream(_) => right::FILE,
         };
-        let rights = Rights { base: rights.base & applicable, ..rights };
-        let opened = self.table.insert(Descriptor { rights, flags, node })?;
+        let rights = Rights {
+            base: rights.base & applicable,
+            ..rights
+        };
+        let opened = self.table.insert(Descriptor {
+            rights,
+            flags,
+            node,
+        })?;
         memory.write_u32(result, opened)
     }
 
@@ -136,8 +170,11 @@ impl WasiCtx {
     ) -> Result<(), Errno> {
         let dir = &self.table.directory(fd, right::PATH_FILESTAT_GET)?.dir;
         let path = memory.text(path, path_length)?;
-        let metadata =
-            if follows(lookup)? { dir.metadata(path)? } else { dir.symlink_metadata(path)? };
+        let metadata = if follows(lookup)? {
+            dir.metadata(path)?
+        } else {
+            dir.symlink_metadata(path)?
+        };
         FileStat::from(&metadata).write(memory, result)
     }
 
@@ -153,7 +190,10 @@ impl WasiCtx {
         modified: u64,
         flags: u32,
     ) -> Result<(), Errno> {
-        let dir = &self.table.directory(fd, right::PATH_FILESTAT_SET_TIMES)?.dir;
+        let dir = &self
+            .table
+            .directory(fd, right::PATH_FILESTAT_SET_TIMES)?
+            .dir;
         let [accessed, modified] = new_times(accessed, modified, flags)?.map(time_spec);
         let path = memory.text(path, path_length)?;
         if follows(lookup)? {
@@ -181,9 +221,12 @@ impl WasiCtx {
             return Err(Errno::Invalid);
         }
         let old_path = memory.text(old_path, old_length)?;
-        Ok(old.dir.hard_link(old_path, &new.dir, memory.text(new_path, new_length)?)?)
+        Ok(old
+            .dir
+            .hard_link(old_path, &new.dir, memory.text(new_path, new_length)?)?)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the interface has them")]
     pub(super) fn path_rename(
         &mut self,
         memory: &mut GuestMemory<'_>,
@@ -199,7 +242,10 @@ impl WasiCtx {
         let old_path = memory.text(old_path, old_length)?;
         let new_path = memory.text(new_path, new_length)?;
         old.dir.rename(old_path, &new.dir, new_path)?;
-        let (old, new) = (old.place.join(old_path, false), new.place.join(new_path, false));
+        let (old, new) = (
+            old.place.join(old_path, false),
+            new.place.join(new_path, false),
+        );
         for descriptor in self.table.iter_mut() {
             match &mut descriptor.node {
                 Node::File(file) => file.place.relocate(&old, &new),
@@ -221,7 +267,11 @@ impl WasiCtx {
     ) -> Result<(), Errno> {
         let directory = self.table.directory(fd, right::PATH_SYMLINK)?;
         let old_path = memory.text(old_path, old_length)?;
-        Ok(DirExt::symlink(&*directory.dir, old_path, memory.text(new_path, new_length)?)?)
+        Ok(DirExt::symlink(
+            &*directory.dir,
+            old_path,
+            memory.text(new_path, new_length)?,
+        )?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the interface has them")]
@@ -252,7 +302,9 @@ impl WasiCtx {
         path_length: u32,
     ) -> Result<(), Errno> {
         let directory = self.table.directory(fd, right::PATH_UNLINK_FILE)?;
-        Ok(directory.dir.remove_file_or_symlink(memory.text(path, path_length)?)?)
+        Ok(directory
+            .dir
+            .remove_file_or_symlink(memory.text(path, path_length)?)?)
     }
 }
 
@@ -262,7 +314,9 @@ fn time_spec(time: NewTime) -> Option<SystemTimeSpec> {
         NewTime::Now => Some(SystemTimeSpec::SymbolicNow),
         NewTime::At(nanoseconds) => {
             let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
-            Some(SystemTimeSpec::Absolute(cap_std::time::SystemTime::from_std(time)))
+            Some(SystemTimeSpec::Absolute(
+                cap_std::time::SystemTime::from_std(time),
+            ))
         }
     }
 }

@@ -61,7 +61,10 @@ struct Subscription {
 
 enum Interest {
     /// A point in time by one of the guest's clocks, in nanoseconds.
-    Time { clock: Clock, deadline: u64 },
+    Time {
+        clock: Clock,
+        deadline: u64,
+    },
     Readable(u32),
     Writable(u32),
 }
@@ -96,7 +99,10 @@ impl WasiCtx {
         }
         let records = memory.records(input, count, SUBSCRIPTION_BYTES)?;
         memory.check(output, count.checked_mul(EVENT_BYTES).ok_or(Errno::Fault)?)?;
-        let suspended = self.suspended_poll.take().filter(|poll| poll.digest == digest(records));
+        let suspended = self
+            .suspended_poll
+            .take()
+            .filter(|poll| poll.digest == digest(records));
         let began = suspended.map_or_else(|| self.clocks.monotonic(), |poll| poll.began);
         let subscriptions = records
             .chunks_exact(SUBSCRIPTION_BYTES as usize)
@@ -150,7 +156,10 @@ impl Subscription {
                 let timeout = u64_at(record, 24);
                 let flags = u16::from_le_bytes([record[40], record[41]]);
                 match (Clock::from_raw(u32_at(record, 16))?, flags) {
-                    (clock, ABSOLUTE) => Interest::Time { clock, deadline: timeout },
+                    (clock, ABSOLUTE) => Interest::Time {
+                        clock,
+                        deadline: timeout,
+                    },
                     // A while is a while by either clock, and this one cannot be set.
                     (Clock::Realtime | Clock::Monotonic, 0) => Interest::Time {
                         clock: Clock::Monotonic,
@@ -164,13 +173,20 @@ impl Subscription {
             2 => Interest::Writable(u32_at(record, 16)),
             _ => return Err(Errno::Invalid),
         };
-        Ok(Self { userdata: u64_at(record, 0), kind, interest })
+        Ok(Self {
+            userdata: u64_at(record, 0),
+            kind,
+            interest,
+        })
     }
 }
 
 impl Event {
     fn failed(error: Errno) -> Self {
-        Self { error: Some(error), ..Self::default() }
+        Self {
+            error: Some(error),
+            ..Self::default()
+        }
     }
 
     fn encode(&self, subscription: &Subscription) -> [u8; EVENT_BYTES as usize] {
@@ -211,22 +227,44 @@ fn fd_status<'a>(table: &'a FdTable, stdio: &Stdio, fd: u32, flags: PollFlags) -
     let host = match &descriptor.node {
         Node::Directory(_) => None,
         Node::File(file) if file.file_type == FileType::RegularFile => {
-            let bytes = if flags.contains(PollFlags::IN) { bytes_left(&file.file) } else { 1 };
-            return Status::Ready(Event { bytes, ..Event::default() });
+            let bytes = if flags.contains(PollFlags::IN) {
+                bytes_left(&file.file)
+            } else {
+                1
+            };
+            return Status::Ready(Event {
+                bytes,
+                ..Event::default()
+            });
         }
         Node::File(file) => Some(file.file.as_fd()),
         Node::Stream(name) => stdio.host(*name),
     };
     // What the host does not know is always ready.
-    let Some(host) = host else { return Status::Ready(Event { bytes: 1, ..Event::default() }) };
+    let Some(host) = host else {
+        return Status::Ready(Event {
+            bytes: 1,
+            ..Event::default()
+        });
+    };
     match poll_once(&mut [PollFd::from_borrowed_fd(host, flags)], Some(0)) {
         Ok(ready) if ready.is_empty() => Status::When(host, flags),
         Ok(ready) if ready.contains(PollFlags::NVAL) => Status::Ready(Event::failed(Errno::BadFd)),
         Ok(ready) => {
-            let waiting = flags.contains(PollFlags::IN).then(|| rustix::io::ioctl_fionread(host));
+            let waiting = flags
+                .contains(PollFlags::IN)
+                .then(|| rustix::io::ioctl_fionread(host));
             let bytes = waiting.and_then(Result::ok).unwrap_or(1);
-            let flags = if ready.contains(PollFlags::HUP) { HANGUP } else { 0 };
-            Status::Ready(Event { error: None, bytes, flags })
+            let flags = if ready.contains(PollFlags::HUP) {
+                HANGUP
+            } else {
+                0
+            };
+            Status::Ready(Event {
+                error: None,
+                bytes,
+                flags,
+            })
         }
         Err(error) => Status::Ready(Event::failed(error)),
     }
@@ -243,7 +281,12 @@ pub(super) fn wait_readable(
     may_wait: bool,
     watch: Option<&Controller>,
 ) -> Result<Progress, Errno> {
-    if !poll_once(&mut [PollFd::from_borrowed_fd(host, PollFlags::IN)], Some(0))?.is_empty() {
+    if !poll_once(
+        &mut [PollFd::from_borrowed_fd(host, PollFlags::IN)],
+        Some(0),
+    )?
+    .is_empty()
+    {
         return Ok(Progress::Done);
     }
     if !may_wait {
@@ -271,15 +314,22 @@ fn wait(
 ) -> Result<Wake, Errno> {
     let start = Instant::now();
     let alarm = watch.map(Alarm::new).transpose()?;
-    let hosts = hosts.iter().map(|&(host, flags)| PollFd::from_borrowed_fd(host, flags));
-    let alarms = alarm.iter().map(|alarm| PollFd::new(&alarm.reader, PollFlags::IN));
+    let hosts = hosts
+        .iter()
+        .map(|&(host, flags)| PollFd::from_borrowed_fd(host, flags));
+    let alarms = alarm
+        .iter()
+        .map(|alarm| PollFd::new(&alarm.reader, PollFlags::IN));
     let mut all: Vec<PollFd<'_>> = hosts.chain(alarms).collect();
     let host_count = all.len() - usize::from(alarm.is_some());
     loop {
         let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let left = timeout.map(|timeout| timeout.saturating_sub(elapsed));
         let ready = poll_once(&mut all, left)?;
-        if all[..host_count].iter().any(|host| !host.revents().is_empty()) {
+        if all[..host_count]
+            .iter()
+            .any(|host| !host.revents().is_empty())
+        {
             return Ok(Wake::Ready);
         }
         if left == Some(0) {
@@ -304,7 +354,10 @@ impl Alarm {
             // The first byte ends the wait, and if it cannot be written there is no one waiting.
             let _ = (&writer).write(&[0]);
         });
-        Ok(Self { reader, _guard: guard })
+        Ok(Self {
+            reader,
+            _guard: guard,
+        })
     }
 }
 
@@ -319,7 +372,9 @@ fn poll_once(hosts: &mut [PollFd<'_>], timeout: Option<u64>) -> Result<PollFlags
         }
     });
     match poll(hosts, timeout.as_ref()) {
-        Ok(_) => Ok(hosts.iter().fold(PollFlags::empty(), |all, host| all | host.revents())),
+        Ok(_) => Ok(hosts
+            .iter()
+            .fold(PollFlags::empty(), |all, host| all | host.revents())),
         Err(rustix::io::Errno::INTR) => Ok(PollFlags::empty()),
         Err(error) => Err(error.into()),
     }

@@ -11,7 +11,12 @@ impl WasiCtx {
         pointers: u32,
         bytes: u32,
     ) -> Result<(), Errno> {
-        write_strings(memory, pointers, bytes, self.args.iter().map(|arg| [arg, "", ""]))
+        write_strings(
+            memory,
+            pointers,
+            bytes,
+            self.args.iter().map(|arg| [arg, "", ""]),
+        )
     }
 
     pub(super) fn args_sizes_get(
@@ -39,7 +44,10 @@ impl WasiCtx {
         count: u32,
         size: u32,
     ) -> Result<(), Errno> {
-        let lengths = self.env.iter().map(|(name, value)| name.len() + 1 + value.len());
+        let lengths = self
+            .env
+            .iter()
+            .map(|(name, value)| name.len() + 1 + value.len());
         write_sizes(memory, count, size, lengths)
     }
 

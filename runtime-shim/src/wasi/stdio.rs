@@ -47,7 +47,11 @@ enum Output {
 impl Stdio {
     /// The streams of this process.
     pub(super) fn inherited() -> Self {
-        Self { input: Input::Inherited, output: Output::Inherited, error: Output::Inherited }
+        Self {
+            input: Input::Inherited,
+            output: Output::Inherited,
+            error: Output::Inherited,
+        }
     }
 
     pub(super) fn set_stdin(&mut self, reader: Box<dyn Read + Send>) {
@@ -75,7 +79,9 @@ impl Stdio {
     /// What the guest is told about the stream. A guest's library takes every character device for a
     /// terminal, so only terminals are called that.
     pub(super) fn file_type(&self, name: StreamName) -> FileType {
-        let Some(host) = self.host(name) else { return FileType::Unknown };
+        let Some(host) = self.host(name) else {
+            return FileType::Unknown;
+        };
         if rustix::termios::isatty(host) {
             return FileType::CharacterDevice;
         }

@@ -152,7 +152,14 @@ pub(super) struct FileStat {
 impl FileStat {
     /// All that is known of a stream.
     pub(super) fn of_stream(file_type: FileType) -> Self {
-        Self { device: 0, inode: 0, file_type, links: 0, size: 0, times: [0; 3] }
+        Self {
+            device: 0,
+            inode: 0,
+            file_type,
+            links: 0,
+            size: 0,
+            times: [0; 3],
+        }
     }
 
     /// Writes the record (64 bytes) at `pointer`.

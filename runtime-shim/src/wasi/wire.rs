@@ -103,7 +103,9 @@ impl SavedWasi {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, RestoreError> {
         let malformed = |what: &str| RestoreError::Malformed(what.to_owned());
-        let (&found, body) = bytes.split_first().ok_or_else(|| malformed("it is empty"))?;
+        let (&found, body) = bytes
+            .split_first()
+            .ok_or_else(|| malformed("it is empty"))?;
         if found != VERSION {
             return Err(RestoreError::Version { found });
         }

@@ -2,47 +2,48 @@
 
 use wasm_migrate::{ExternRefCodec, Guest, GuestInstance, Migration, Outcome, Pacing, State};
 use wasmtime::{
-    Caller, Config, Engine, ExternRef, Linker, OptLevel, Result, Rooted, Store, StoreContextMut, Val,
+    Caller, Config, Engine, ExternRef, Linker, OptLevel, Result, Rooted, Store, StoreContextMut,
+    Val,
 };
 
 /// Data of the tests' stores.
-pub struct Host {
-    pub migration: Migration,
+pub(crate) struct Host {
+    pub(crate) migration: Migration,
     /// For imports that call the guest.
-    pub instance: Option<GuestInstance<Host>>,
+    pub(crate) instance: Option<GuestInstance<Host>>,
     /// May the blocking import return?
-    pub open: bool,
+    pub(crate) open: bool,
 }
 
 type DefineImports = fn(&mut Linker<Host>);
 
 /// A store with one guest.
-pub struct World {
-    pub store: Store<Host>,
-    pub instance: GuestInstance<Host>,
+pub(crate) struct World {
+    pub(crate) store: Store<Host>,
+    pub(crate) instance: GuestInstance<Host>,
     guest: Guest,
     pacing: Pacing,
     define: DefineImports,
 }
 
 /// What migrating at many polls came to.
-pub struct Stops {
-    pub outcome: Outcome,
-    pub count: u32,
+pub(crate) struct Stops {
+    pub(crate) outcome: Outcome,
+    pub(crate) count: u32,
 }
 
 const BIG_STACK: usize = 192 << 20;
 
 impl World {
-    pub fn new(text: &str, pacing: Pacing) -> Self {
+    pub(crate) fn new(text: &str, pacing: Pacing) -> Self {
         Self::with_imports(text, pacing, |_| ())
     }
 
-    pub fn with_imports(text: &str, pacing: Pacing, define: DefineImports) -> Self {
+    pub(crate) fn with_imports(text: &str, pacing: Pacing, define: DefineImports) -> Self {
         Self::make(text, pacing, define, BIG_STACK)
     }
 
-    pub fn on_small_stack(text: &str) -> Self {
+    pub(crate) fn on_small_stack(text: &str) -> Self {
         Self::make(text, Pacing::default(), |_| (), 256 << 10)
     }
 
@@ -53,55 +54,68 @@ impl World {
             .rewrite(&original)
             .expect("the test's module can be rewritten");
         let mut config = Config::new();
-        config.cranelift_opt_level(OptLevel::None).max_wasm_stack(stack_bytes);
+        config
+            .cranelift_opt_level(OptLevel::None)
+            .max_wasm_stack(stack_bytes);
         config.async_stack_size(stack_bytes.max(2 << 20));
         let engine = Engine::new(&config).expect("this machine runs the configuration");
         let guest = Guest::new(&engine, &output.wasm).expect("the module is migratized");
         let (store, instance) = instantiate(&guest, pacing, define);
-        Self { store, instance, guest, pacing, define }
+        Self {
+            store,
+            instance,
+            guest,
+            pacing,
+            define,
+        }
     }
 
     /// Throws store and instance away for new ones.
-    pub fn fresh(&mut self) -> &mut Self {
+    pub(crate) fn fresh(&mut self) -> &mut Self {
         (self.store, self.instance) = instantiate(&self.guest, self.pacing, self.define);
         self
     }
 
-    pub fn migration(&mut self) -> &mut Migration {
+    pub(crate) fn migration(&mut self) -> &mut Migration {
         &mut self.store.data_mut().migration
     }
 
     /// Stops the guest so many polls from now.
-    pub fn stop_in(&mut self, polls: u64) {
+    pub(crate) fn stop_in(&mut self, polls: u64) {
         let next = self.migration().polls() + polls;
         self.migration().stop_at_poll(Some(next));
     }
 
-    pub fn try_call(&mut self, entry: &str, arguments: &[Val]) -> Result<Outcome> {
+    pub(crate) fn try_call(&mut self, entry: &str, arguments: &[Val]) -> Result<Outcome> {
         self.instance.call(&mut self.store, entry, arguments)
     }
 
-    pub fn call(&mut self, entry: &str, arguments: &[Val]) -> Outcome {
-        self.try_call(entry, arguments).expect("the guest does not trap")
+    pub(crate) fn call(&mut self, entry: &str, arguments: &[Val]) -> Outcome {
+        self.try_call(entry, arguments)
+            .expect("the guest does not trap")
     }
 
-    pub fn capture(&mut self, entry: &str) -> State {
-        self.instance.capture(&mut self.store, entry).expect("the state can be taken")
+    pub(crate) fn capture(&mut self, entry: &str) -> State {
+        self.instance
+            .capture(&mut self.store, entry)
+            .expect("the state can be taken")
     }
 
-    pub fn resume(&mut self, state: &State) -> Outcome {
-        self.instance.resume(&mut self.store, state).expect("the state can be resumed")
+    pub(crate) fn resume(&mut self, state: &State) -> Outcome {
+        self.instance
+            .resume(&mut self.store, state)
+            .expect("the state can be resumed")
     }
 
     /// The state of a call at its `poll`-th poll.
-    pub fn stop_at(&mut self, poll: u64, entry: &str, arguments: &[Val]) -> State {
+    pub(crate) fn stop_at(&mut self, poll: u64, entry: &str, arguments: &[Val]) -> State {
         self.migration().stop_at_poll(Some(poll));
         assert!(is_suspended(&self.call(entry, arguments)));
         self.capture(entry)
     }
 
     /// Calls a guest and moves it to a fresh instance at every `every`-th poll.
-    pub fn migrate_at_every(&mut self, every: u64, entry: &str, arguments: &[Val]) -> Stops {
+    pub(crate) fn migrate_at_every(&mut self, every: u64, entry: &str, arguments: &[Val]) -> Stops {
         self.stop_in(every);
         let mut outcome = self.call(entry, arguments);
         let mut count = 0;
@@ -121,7 +135,11 @@ fn instantiate(
     define: DefineImports,
 ) -> (Store<Host>, GuestInstance<Host>) {
     let engine = guest.module().engine();
-    let host = Host { migration: Migration::new(pacing), instance: None, open: false };
+    let host = Host {
+        migration: Migration::new(pacing),
+        instance: None,
+        open: false,
+    };
     let mut store = Store::new(engine, host);
     let mut linker = Linker::new(engine);
     let get: fn(&mut Host) -> &mut Migration = |host| &mut host.migration;
@@ -133,19 +151,27 @@ fn instantiate(
 }
 
 /// Calls the guest from a host function.
-pub fn call_back(caller: &mut Caller<'_, Host>, entry: &str, arguments: &[Val]) -> Result<i32> {
-    let instance = caller.data().instance.clone().expect("it is set after the instantiation");
+pub(crate) fn call_back(
+    caller: &mut Caller<'_, Host>,
+    entry: &str,
+    arguments: &[Val],
+) -> Result<i32> {
+    let instance = caller
+        .data()
+        .instance
+        .clone()
+        .expect("it is set after the instantiation");
     match instance.call(caller, entry, arguments)? {
         Outcome::Finished(values) => Ok(values[0].unwrap_i32()),
         Outcome::Suspended => panic!("a nested call was suspended"),
     }
 }
 
-pub fn is_suspended(outcome: &Outcome) -> bool {
+pub(crate) fn is_suspended(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Suspended)
 }
 
-pub fn values(outcome: &Outcome) -> &[Val] {
+pub(crate) fn values(outcome: &Outcome) -> &[Val] {
     match outcome {
         Outcome::Finished(values) => values,
         Outcome::Suspended => panic!("the guest was stopped"),
@@ -153,19 +179,29 @@ pub fn values(outcome: &Outcome) -> &[Val] {
 }
 
 /// Integer results.
-pub fn results(outcome: &Outcome) -> Vec<i64> {
-    let integer = |value: &Val| value.i64().or(value.i32().map(i64::from)).expect("an integer");
+pub(crate) fn results(outcome: &Outcome) -> Vec<i64> {
+    let integer = |value: &Val| {
+        value
+            .i64()
+            .or(value.i32().map(i64::from))
+            .expect("an integer")
+    };
     values(outcome).iter().map(integer).collect()
 }
 
 /// Runs something on a thread that holds [`BIG_STACK`] bytes of guest frames.
-pub fn on_big_stack<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> R {
-    let thread = std::thread::Builder::new().stack_size(BIG_STACK + (8 << 20)).spawn(run);
-    thread.expect("there is memory for a stack").join().expect("the test holds")
+pub(crate) fn on_big_stack<R: Send + 'static>(run: impl FnOnce() -> R + Send + 'static) -> R {
+    let thread = std::thread::Builder::new()
+        .stack_size(BIG_STACK + (8 << 20))
+        .spawn(run);
+    thread
+        .expect("there is memory for a stack")
+        .join()
+        .expect("the test holds")
 }
 
 /// Host references that are numbers.
-pub struct Numbers;
+pub(crate) struct Numbers;
 
 impl ExternRefCodec<Host> for Numbers {
     fn encode(
@@ -174,7 +210,9 @@ impl ExternRefCodec<Host> for Numbers {
         reference: Rooted<ExternRef>,
     ) -> Result<Vec<u8>, String> {
         let data = reference.data(&store).map_err(|error| error.to_string())?;
-        let number = data.and_then(|data| data.downcast_ref::<u32>()).ok_or("it is no number")?;
+        let number = data
+            .and_then(|data| data.downcast_ref::<u32>())
+            .ok_or("it is no number")?;
         Ok(number.to_le_bytes().to_vec())
     }
 
@@ -183,7 +221,9 @@ impl ExternRefCodec<Host> for Numbers {
         store: StoreContextMut<'_, Host>,
         bytes: &[u8],
     ) -> Result<Rooted<ExternRef>, String> {
-        let bytes = bytes.try_into().map_err(|_| "it has not four bytes".to_owned())?;
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| "it has not four bytes".to_owned())?;
         ExternRef::new(store, u32::from_le_bytes(bytes)).map_err(|error| error.to_string())
     }
 }

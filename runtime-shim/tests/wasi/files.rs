@@ -2,7 +2,7 @@
 
 use crate::guest::{
     AGAIN, ALL, APPEND, BADF, CREATE, FAULT, FD_READ, FD_SEEK, FD_WRITE, FILESTAT_SET_SIZE, Guest,
-    INVAL, ISDIR, NOTCAPABLE, NOTSUP, NONBLOCK, RESULT, ROOT, SPIPE, SYNC, builder, directory,
+    INVAL, ISDIR, NONBLOCK, NOTCAPABLE, NOTSUP, RESULT, ROOT, SPIPE, SYNC, builder, directory,
 };
 
 #[test]
@@ -14,12 +14,22 @@ fn reads_and_writes_through_several_buffers() {
     let lengths: Vec<usize> = (0..40).map(|index| index % 3).collect();
     let total: usize = lengths.iter().sum();
     let (list, _) = guest.buffers(&lengths);
-    assert_eq!(guest.call("fd_write", &[fd.into(), list, 40, RESULT.into()]), 0);
-    assert_eq!(guest.result(), 24, "the first 16 buffers that are not empty");
+    assert_eq!(
+        guest.call("fd_write", &[fd.into(), list, 40, RESULT.into()]),
+        0
+    );
+    assert_eq!(
+        guest.result(),
+        24,
+        "the first 16 buffers that are not empty"
+    );
     assert_eq!(guest.write(fd, b"rest"), Ok(4));
     assert_eq!(guest.seek(fd, 20, 0), Ok(20));
     let (list, pointers) = guest.buffers(&[2, 0, 3, 100]);
-    assert_eq!(guest.call("fd_read", &[fd.into(), list, 4, RESULT.into()]), 0);
+    assert_eq!(
+        guest.call("fd_read", &[fd.into(), list, 4, RESULT.into()]),
+        0
+    );
     assert_eq!(guest.result(), 8);
     assert_eq!(guest.bytes(pointers[2], 3), b"\0\0r");
     assert_eq!(guest.bytes(pointers[3], 4), b"est\0");
@@ -36,14 +46,20 @@ fn reads_and_writes_at_offsets_leave_the_offset_alone() {
     guest.write(fd, b"0123456789").expect("it can be written");
     guest.seek(fd, 3, 0).expect("it can be moved");
     let (list, pointers) = guest.buffers(&[2, 2]);
-    assert_eq!(guest.call("fd_pread", &[fd.into(), list, 2, 7, RESULT.into()]), 0);
+    assert_eq!(
+        guest.call("fd_pread", &[fd.into(), list, 2, 7, RESULT.into()]),
+        0
+    );
     assert_eq!(guest.result(), 3);
     assert_eq!(guest.bytes(pointers[0], 2), b"78");
     assert_eq!(guest.bytes(pointers[1], 1), b"9");
     let data = guest.put(b"AB");
     let list = u32::try_from(data).expect("it fits").to_le_bytes();
     let list = guest.put(&[list, 2_u32.to_le_bytes()].concat());
-    assert_eq!(guest.call("fd_pwrite", &[fd.into(), list, 1, 4, RESULT.into()]), 0);
+    assert_eq!(
+        guest.call("fd_pwrite", &[fd.into(), list, 1, 4, RESULT.into()]),
+        0
+    );
     assert_eq!(guest.call("fd_tell", &[fd.into(), RESULT.into()]), 0);
     assert_eq!(guest.u64_at(RESULT.into()), 3);
     assert_eq!(guest.read(fd, 4), Ok(b"3AB6".to_vec()));
@@ -62,14 +78,23 @@ fn appending_can_be_switched_off() {
         .expect("it can be created");
     assert_eq!(guest.call("fd_fdstat_get", &[fd.into(), RESULT.into()]), 0);
     assert_eq!(guest.bytes(RESULT.into(), 1), [4], "a regular file");
-    assert_eq!(u32::from(guest.u16_at(u64::from(RESULT) + 2)), APPEND | SYNC);
+    assert_eq!(
+        u32::from(guest.u16_at(u64::from(RESULT) + 2)),
+        APPEND | SYNC
+    );
     guest.write(fd, b"ab").expect("it can be written");
     guest.seek(fd, 0, 0).expect("it can be moved");
     guest.write(fd, b"cd").expect("it can be written");
-    assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), SYNC.into()]), 0);
+    assert_eq!(
+        guest.call("fd_fdstat_set_flags", &[fd.into(), SYNC.into()]),
+        0
+    );
     guest.seek(fd, 0, 0).expect("it can be moved");
     guest.write(fd, b"X").expect("it can be written");
-    assert_eq!(std::fs::read(directory.path().join("file")).expect("it is there"), b"Xbcd");
+    assert_eq!(
+        std::fs::read(directory.path().join("file")).expect("it is there"),
+        b"Xbcd"
+    );
     assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 0]), NOTSUP);
     assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 32]), INVAL);
 }
@@ -83,17 +108,29 @@ fn sizes_and_times_can_be_set() {
     assert_eq!(guest.call("fd_allocate", &[fd, 0, 100]), 0);
     assert_eq!(guest.call("fd_allocate", &[fd, 10, 10]), 0);
     assert_eq!(guest.call("fd_filestat_get", &[fd, stat]), 0);
-    assert_eq!((guest.bytes(stat + 16, 1)[0], guest.u64_at(stat + 24)), (4, 1));
+    assert_eq!(
+        (guest.bytes(stat + 16, 1)[0], guest.u64_at(stat + 24)),
+        (4, 1)
+    );
     assert_eq!(guest.u64_at(stat + 32), 100);
     assert_eq!(guest.call("fd_allocate", &[fd, 0, 0]), INVAL);
     assert_eq!(guest.call("fd_filestat_set_size", &[fd, 7]), 0);
     let accessed = guest.u64_at(stat + 40);
-    assert_eq!(guest.call("fd_filestat_set_times", &[fd, 1, 1_234_567_890_123, 4]), 0);
+    assert_eq!(
+        guest.call("fd_filestat_set_times", &[fd, 1, 1_234_567_890_123, 4]),
+        0
+    );
     assert_eq!(guest.call("fd_filestat_get", &[fd, stat]), 0);
     assert_eq!(guest.u64_at(stat + 32), 7);
-    assert_eq!((guest.u64_at(stat + 40), guest.u64_at(stat + 48)), (accessed, 1_234_567_890_123));
+    assert_eq!(
+        (guest.u64_at(stat + 40), guest.u64_at(stat + 48)),
+        (accessed, 1_234_567_890_123)
+    );
     for flags in [3, 12, 16] {
-        assert_eq!(guest.call("fd_filestat_set_times", &[fd, 0, 0, flags]), INVAL);
+        assert_eq!(
+            guest.call("fd_filestat_set_times", &[fd, 0, 0, flags]),
+            INVAL
+        );
     }
     assert_eq!(guest.call("fd_filestat_set_times", &[fd, 0, 0, 2 | 8]), 0);
     assert_eq!(guest.call("fd_filestat_get", &[fd, stat]), 0);
@@ -109,22 +146,42 @@ fn rights_can_be_dropped_but_not_regained() {
     let directory = directory();
     let mut guest = Guest::new(&directory);
     let asked = FD_READ | FD_WRITE | FD_SEEK;
-    let fd = guest.open_with(ROOT, 0, "file", CREATE, [asked, 0], 0).expect("it can be created");
+    let fd = guest
+        .open_with(ROOT, 0, "file", CREATE, [asked, 0], 0)
+        .expect("it can be created");
     assert_eq!(guest.rights(fd), [asked, 0]);
     guest.write(fd, b"abc").expect("it can be written");
-    assert_eq!(guest.call("fd_fdstat_set_rights", &[fd.into(), FD_SEEK, 0]), 0);
+    assert_eq!(
+        guest.call("fd_fdstat_set_rights", &[fd.into(), FD_SEEK, 0]),
+        0
+    );
     assert_eq!(guest.rights(fd), [FD_SEEK, 0]);
     assert_eq!(guest.write(fd, b"abc"), Err(NOTCAPABLE));
     assert_eq!(guest.read(fd, 1), Err(NOTCAPABLE));
-    assert_eq!(guest.call("fd_fdstat_set_rights", &[fd.into(), asked, 0]), NOTCAPABLE);
-    assert_eq!(guest.call("fd_filestat_get", &[fd.into(), RESULT.into()]), NOTCAPABLE);
-    assert_eq!(guest.seek(fd, 0, 1), Ok(3), "the right to seek includes asking");
+    assert_eq!(
+        guest.call("fd_fdstat_set_rights", &[fd.into(), asked, 0]),
+        NOTCAPABLE
+    );
+    assert_eq!(
+        guest.call("fd_filestat_get", &[fd.into(), RESULT.into()]),
+        NOTCAPABLE
+    );
+    assert_eq!(
+        guest.seek(fd, 0, 1),
+        Ok(3),
+        "the right to seek includes asking"
+    );
 
-    let reader = guest.open_with(ROOT, 0, "file", 0, [FD_READ, 0], 0).expect("it can be opened");
+    let reader = guest
+        .open_with(ROOT, 0, "file", 0, [FD_READ, 0], 0)
+        .expect("it can be opened");
     assert_eq!(guest.write(reader, b"x"), Err(NOTCAPABLE));
     assert_eq!(guest.read(reader, 9), Ok(b"abc".to_vec()));
     assert_eq!(guest.seek(reader, 0, 1), Err(NOTCAPABLE));
-    assert_eq!(guest.call("fd_filestat_set_size", &[reader.into(), 0]), NOTCAPABLE);
+    assert_eq!(
+        guest.call("fd_filestat_set_size", &[reader.into(), 0]),
+        NOTCAPABLE
+    );
     let sizer = guest.open_with(ROOT, 0, "file", 0, [FILESTAT_SET_SIZE, 0], 0);
     let sizer = sizer.expect("it can be opened");
     assert_eq!(guest.call("fd_filestat_set_size", &[sizer.into(), 1]), 0);
@@ -155,7 +212,10 @@ fn directories_and_streams_are_not_files() {
     assert_eq!(guest.seek(1, 0, 1), Err(SPIPE));
     assert_eq!(guest.call("fd_pread", &[0, list, 1, 0, result]), SPIPE);
     assert_eq!(guest.call("fd_filestat_set_size", &[1, 0]), INVAL);
-    assert_eq!(guest.call("fd_filestat_set_times", &[1, 0, 0, 2]), NOTCAPABLE);
+    assert_eq!(
+        guest.call("fd_filestat_set_times", &[1, 0, 0, 2]),
+        NOTCAPABLE
+    );
     assert_eq!(guest.read(1, 1), Err(NOTCAPABLE));
     assert_eq!(guest.write(0, b"x"), Err(NOTCAPABLE));
     assert_eq!(guest.call("fd_sync", &[1]), 0);
@@ -168,7 +228,9 @@ fn bad_pointers_are_faults_before_any_effect() {
     let directory = directory();
     let mut guest = Guest::new(&directory);
     let fd = u64::from(guest.open(ROOT, "file", CREATE).expect("it can be created"));
-    guest.write(fd.try_into().expect("it fits"), b"abc").expect("it can be written");
+    guest
+        .write(fd.try_into().expect("it fits"), b"abc")
+        .expect("it can be written");
     let outside = u64::from(u32::MAX - 1);
     let (list, _) = guest.buffers(&[3]);
     let result = u64::from(RESULT);
@@ -178,7 +240,10 @@ fn bad_pointers_are_faults_before_any_effect() {
     assert_eq!(guest.call("fd_write", &[fd, list, 1, outside]), FAULT);
     assert_eq!(guest.call("fd_write", &[fd, outside, 1, result]), FAULT);
     assert_eq!(guest.call("fd_tell", &[fd, outside]), FAULT);
-    assert_eq!(guest.call("path_open", &[3, 0, outside, 9, 1, 0, 0, 0, result]), FAULT);
+    assert_eq!(
+        guest.call("path_open", &[3, 0, outside, 9, 1, 0, 0, 0, result]),
+        FAULT
+    );
     assert_eq!(guest.call("fd_tell", &[fd, result]), 0);
     assert_eq!(guest.u64_at(result), 1, "nothing was read or written");
     let wild = guest.put(&[0xff; 8]);
@@ -198,7 +263,11 @@ fn numbers_are_reused_and_moved() {
     assert_eq!(guest.call("fd_renumber", &[two.into(), one.into()]), BADF);
     assert_eq!(guest.seek(two, 0, 1), Ok(1));
     assert_eq!(guest.open(ROOT, "two", 0), Ok(one));
-    assert_eq!(guest.call("fd_renumber", &[1, u64::from(two)]), 0, "a stream moves too");
+    assert_eq!(
+        guest.call("fd_renumber", &[1, u64::from(two)]),
+        0,
+        "a stream moves too"
+    );
     assert_eq!(guest.write(two, b"hello"), Ok(5));
     assert_eq!(guest.write(1, b"x"), Err(BADF));
 }
@@ -231,11 +300,22 @@ fn a_pipe_without_data_says_so_if_asked_not_to_wait() {
     assert!(status.expect("there is a program mkfifo").success());
     let mut guest = Guest::new(&directory);
     let fd = guest
-        .open_with(ROOT, 0, "pipe", 0, [FD_READ | FD_WRITE | 1 << 3, 0], NONBLOCK)
+        .open_with(
+            ROOT,
+            0,
+            "pipe",
+            0,
+            [FD_READ | FD_WRITE | 1 << 3, 0],
+            NONBLOCK,
+        )
         .expect("it can be opened");
     assert_eq!(guest.read(fd, 4), Err(AGAIN));
     assert_eq!(guest.write(fd, b"data"), Ok(4));
     assert_eq!(guest.read(fd, 2), Ok(b"da".to_vec()));
     assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 0]), 0);
-    assert_eq!(guest.read(fd, 9), Ok(b"ta".to_vec()), "no more than there is");
+    assert_eq!(
+        guest.read(fd, 9),
+        Ok(b"ta".to_vec()),
+        "no more than there is"
+    );
 }

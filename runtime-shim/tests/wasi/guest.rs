@@ -1,144 +1,29 @@
 //! A guest whose exports are all the functions of WASI preview 1, called one by one by the tests.
 
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use wasm_migrate::wasi::{RestoreError, WasiBuilder, WasiCtx, add_to_linker};
 use wasm_migrate::{Controller, Migration};
-use wasmtime::{Engine, Instance, Linker, Memory, Module, OptLevel, Store, Val, ValType};
+use wasmtime::{Instance, Linker, Memory, Store, Val, ValType};
 
-pub const AGAIN: u32 = 6;
-pub const BADF: u32 = 8;
-pub const EXIST: u32 = 20;
-pub const FAULT: u32 = 21;
-pub const ILSEQ: u32 = 25;
-pub const INVAL: u32 = 28;
-pub const ISDIR: u32 = 31;
-pub const LOOP: u32 = 32;
-pub const NAMETOOLONG: u32 = 37;
-pub const NOENT: u32 = 44;
-pub const NOTDIR: u32 = 54;
-pub const NOTEMPTY: u32 = 55;
-pub const NOTSOCK: u32 = 57;
-pub const NOTSUP: u32 = 58;
-pub const SPIPE: u32 = 70;
-pub const NOTCAPABLE: u32 = 76;
+pub(crate) use crate::module::ENGINE;
+use crate::module::MODULE;
+pub(crate) use crate::numbers::*;
 
-pub const FD_READ: u64 = 1 << 1;
-pub const FD_SEEK: u64 = 1 << 2;
-pub const FD_WRITE: u64 = 1 << 6;
-pub const FILESTAT_SET_SIZE: u64 = 1 << 22;
-pub const PATH_FILESTAT_SET_SIZE: u64 = 1 << 19;
-/// Every right.
-pub const ALL: u64 = (1 << 30) - 1;
-/// What a directory can carry.
-pub const DIRECTORY: u64 = ALL & !(0b11 << 28) & !0x4001e6;
-
-pub const CREATE: u32 = 1;
-pub const O_DIRECTORY: u32 = 2;
-pub const EXCLUSIVE: u32 = 4;
-pub const TRUNCATE: u32 = 8;
-pub const APPEND: u32 = 1;
-pub const NONBLOCK: u32 = 4;
-pub const SYNC: u32 = 16;
-
-/// The preopened directory.
-pub const ROOT: u32 = 3;
-/// Where results go.
-pub const RESULT: u32 = 8;
 /// Where texts and data go.
 const DATA: u32 = 1 << 16;
 
-/// Functions with their parameters: `i` for `i32`, `I` for `i64`.
-const FUNCTIONS: [(&str, &str); 45] = [
-    ("args_get", "ii"),
-    ("args_sizes_get", "ii"),
-    ("environ_get", "ii"),
-    ("environ_sizes_get", "ii"),
-    ("clock_res_get", "ii"),
-    ("clock_time_get", "iIi"),
-    ("fd_advise", "iIIi"),
-    ("fd_allocate", "iII"),
-    ("fd_close", "i"),
-    ("fd_datasync", "i"),
-    ("fd_fdstat_get", "ii"),
-    ("fd_fdstat_set_flags", "ii"),
-    ("fd_fdstat_set_rights", "iII"),
-    ("fd_filestat_get", "ii"),
-    ("fd_filestat_set_size", "iI"),
-    ("fd_filestat_set_times", "iIIi"),
-    ("fd_pread", "iiiIi"),
-    ("fd_prestat_get", "ii"),
-    ("fd_prestat_dir_name", "iii"),
-    ("fd_pwrite", "iiiIi"),
-    ("fd_read", "iiii"),
-    ("fd_readdir", "iiiIi"),
-    ("fd_renumber", "ii"),
-    ("fd_seek", "iIii"),
-    ("fd_sync", "i"),
-    ("fd_tell", "ii"),
-    ("fd_write", "iiii"),
-    ("path_create_directory", "iii"),
-    ("path_filestat_get", "iiiii"),
-    ("path_filestat_set_times", "iiiiIIi"),
-    ("path_link", "iiiiiii"),
-    ("path_open", "iiiiiIIii"),
-    ("path_readlink", "iiiiii"),
-    ("path_remove_directory", "iii"),
-    ("path_rename", "iiiiii"),
-    ("path_symlink", "iiiii"),
-    ("path_unlink_file", "iii"),
-    ("poll_oneoff", "iiii"),
-    ("proc_raise", "i"),
-    ("random_get", "ii"),
-    ("sched_yield", ""),
-    ("sock_accept", "iii"),
-    ("sock_recv", "iiiiii"),
-    ("sock_send", "iiiii"),
-    ("sock_shutdown", "ii"),
-];
-
-pub static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
-    let mut config = wasmtime::Config::new();
-    config.cranelift_opt_level(OptLevel::None);
-    Engine::new(&config).expect("this machine runs the configuration")
-});
-
-static MODULE: LazyLock<Module> = LazyLock::new(|| {
-    let mut imports = String::new();
-    let mut functions = String::new();
-    for (name, parameters) in FUNCTIONS {
-        let types: Vec<&str> =
-            parameters.chars().map(|kind| if kind == 'i' { "i32" } else { "i64" }).collect();
-        let parameters = format!("(param {})", types.join(" "));
-        let arguments: String = (0..types.len()).map(|index| format!("local.get {index} ")).collect();
-        imports += &format!(
-            "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} {parameters} (result i32)))\n"
-        );
-        functions += &format!(
-            "(func (export \"{name}\") {parameters} (result i32) {arguments} call ${name})\n"
-        );
-    }
-    let text = format!(
-        "(module {imports}
-            (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))
-            (memory (export \"memory\") 4)
-            {functions}
-            (func (export \"proc_exit\") (param i32) local.get 0 call $exit))"
-    );
-    Module::new(&ENGINE, wat::parse_str(text).expect("the text is valid")).expect("it compiles")
-});
-
 /// Data of the tests' stores.
-pub struct Host {
-    pub wasi: WasiCtx,
-    pub migration: Migration,
+pub(crate) struct Host {
+    pub(crate) wasi: WasiCtx,
+    pub(crate) migration: Migration,
 }
 
 /// A guest with a directory of its own.
-pub struct Guest {
+pub(crate) struct Guest {
     store: Store<Host>,
     instance: Instance,
     memory: Memory,
@@ -147,54 +32,71 @@ pub struct Guest {
 
 impl Guest {
     /// A guest that knows `directory` as `/`.
-    pub fn new(directory: &TempDir) -> Self {
+    pub(crate) fn new(directory: &TempDir) -> Self {
         Self::with(builder(directory.path()).build())
     }
 
-    pub fn with(wasi: WasiCtx) -> Self {
-        let mut store = Store::new(&ENGINE, Host { wasi, migration: Migration::default() });
+    pub(crate) fn with(wasi: WasiCtx) -> Self {
+        let mut store = Store::new(
+            &ENGINE,
+            Host {
+                wasi,
+                migration: Migration::default(),
+            },
+        );
         let instance = linker()
             .instantiate(&mut store, &MODULE)
             .expect("all of the functions are defined");
-        let memory = instance.get_memory(&mut store, "memory").expect("it is exported");
-        Self { store, instance, memory, next: DATA }
+        let memory = instance
+            .get_memory(&mut store, "memory")
+            .expect("it is exported");
+        Self {
+            store,
+            instance,
+            memory,
+            next: DATA,
+        }
     }
 
     /// The same guest, recorded and rebuilt with `builder`. Its memory is new.
-    pub fn moved(&self, builder: WasiBuilder) -> Result<Self, RestoreError> {
+    pub(crate) fn moved(&self, builder: WasiBuilder) -> Result<Self, RestoreError> {
         Ok(Self::with(WasiCtx::restore(builder, &self.snapshot())?))
     }
 
-    pub fn snapshot(&self) -> Vec<u8> {
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
         self.wasi().snapshot().expect("the guest can be moved")
     }
 
-    pub fn wasi(&self) -> &WasiCtx {
+    pub(crate) fn wasi(&self) -> &WasiCtx {
         &self.store.data().wasi
     }
 
-    pub fn wasi_mut(&mut self) -> &mut WasiCtx {
+    pub(crate) fn wasi_mut(&mut self) -> &mut WasiCtx {
         &mut self.store.data_mut().wasi
     }
 
-    pub fn controller(&self) -> Controller {
+    pub(crate) fn controller(&self) -> Controller {
         self.store.data().migration.controller()
     }
 
     /// Calls a function; answers its error number.
-    pub fn call(&mut self, name: &str, arguments: &[u64]) -> u32 {
+    pub(crate) fn call(&mut self, name: &str, arguments: &[u64]) -> u32 {
         let mut results = [Val::I32(0)];
-        self.try_call(name, arguments, &mut results).expect("the function does not trap");
+        self.try_call(name, arguments, &mut results)
+            .expect("the function does not trap");
         results[0].unwrap_i32().cast_unsigned()
     }
 
-    pub fn try_call(
+    pub(crate) fn try_call(
         &mut self,
         name: &str,
         arguments: &[u64],
         results: &mut [Val],
     ) -> wasmtime::Result<()> {
-        let function = self.instance.get_func(&mut self.store, name).expect("it is exported");
+        let function = self
+            .instance
+            .get_func(&mut self.store, name)
+            .expect("it is exported");
         let types: Vec<ValType> = function.ty(&self.store).params().collect();
         assert_eq!(types.len(), arguments.len(), "{name}");
         let arguments: Vec<Val> = types
@@ -209,51 +111,65 @@ impl Guest {
     }
 
     /// Puts data into the guest's memory; answers where.
-    pub fn put(&mut self, data: &[u8]) -> u64 {
+    pub(crate) fn put(&mut self, data: &[u8]) -> u64 {
         let pointer = self.next;
         let length = u32::try_from(data.len()).expect("it is short");
         self.next += length.next_multiple_of(8);
         if self.next > DATA + (1 << 17) {
             self.next = DATA;
         }
-        self.memory.write(&mut self.store, pointer as usize, data).expect("there is room");
+        self.memory
+            .write(&mut self.store, pointer as usize, data)
+            .expect("there is room");
         u64::from(pointer)
     }
 
     /// Puts a text into the guest's memory; answers where and how long it is.
-    pub fn text(&mut self, text: &str) -> [u64; 2] {
+    pub(crate) fn text(&mut self, text: &str) -> [u64; 2] {
         [self.put(text.as_bytes()), text.len() as u64]
     }
 
-    pub fn bytes(&self, pointer: u64, length: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&self, pointer: u64, length: usize) -> Vec<u8> {
         let pointer = usize::try_from(pointer).expect("it fits");
         self.memory.data(&self.store)[pointer..][..length].to_vec()
     }
 
-    pub fn u16_at(&self, pointer: u64) -> u16 {
-        u16::from_le_bytes(self.bytes(pointer, 2).try_into().expect("it has the length"))
+    pub(crate) fn u16_at(&self, pointer: u64) -> u16 {
+        u16::from_le_bytes(
+            self.bytes(pointer, 2)
+                .try_into()
+                .expect("it has the length"),
+        )
     }
 
-    pub fn u32_at(&self, pointer: u64) -> u32 {
-        u32::from_le_bytes(self.bytes(pointer, 4).try_into().expect("it has the length"))
+    pub(crate) fn u32_at(&self, pointer: u64) -> u32 {
+        u32::from_le_bytes(
+            self.bytes(pointer, 4)
+                .try_into()
+                .expect("it has the length"),
+        )
     }
 
-    pub fn u64_at(&self, pointer: u64) -> u64 {
-        u64::from_le_bytes(self.bytes(pointer, 8).try_into().expect("it has the length"))
+    pub(crate) fn u64_at(&self, pointer: u64) -> u64 {
+        u64::from_le_bytes(
+            self.bytes(pointer, 8)
+                .try_into()
+                .expect("it has the length"),
+        )
     }
 
     /// The number at [`RESULT`].
-    pub fn result(&self) -> u32 {
+    pub(crate) fn result(&self) -> u32 {
         self.u32_at(RESULT.into())
     }
 
     /// Calls a function of a directory and a path.
-    pub fn path_call(&mut self, name: &str, fd: u32, path: &str) -> u32 {
+    pub(crate) fn path_call(&mut self, name: &str, fd: u32, path: &str) -> u32 {
         let [path, length] = self.text(path);
         self.call(name, &[fd.into(), path, length])
     }
 
-    pub fn open_with(
+    pub(crate) fn open_with(
         &mut self,
         fd: u32,
         lookup: u32,
@@ -281,21 +197,24 @@ impl Guest {
     }
 
     /// Opens a file with every right.
-    pub fn open(&mut self, fd: u32, path: &str, create: u32) -> Result<u32, u32> {
+    pub(crate) fn open(&mut self, fd: u32, path: &str, create: u32) -> Result<u32, u32> {
         self.open_with(fd, 0, path, create, [ALL, ALL], 0)
     }
 
-    pub fn open_directory(&mut self, fd: u32, path: &str) -> Result<u32, u32> {
+    pub(crate) fn open_directory(&mut self, fd: u32, path: &str) -> Result<u32, u32> {
         self.open_with(fd, 0, path, O_DIRECTORY, [DIRECTORY, ALL], 0)
     }
 
-    pub fn close(&mut self, fd: u32) -> u32 {
+    pub(crate) fn close(&mut self, fd: u32) -> u32 {
         self.call("fd_close", &[fd.into()])
     }
 
     /// A list of one buffer for each length.
-    pub fn buffers(&mut self, lengths: &[usize]) -> (u64, Vec<u64>) {
-        let pointers: Vec<u64> = lengths.iter().map(|&length| self.put(&vec![0; length])).collect();
+    pub(crate) fn buffers(&mut self, lengths: &[usize]) -> (u64, Vec<u64>) {
+        let pointers: Vec<u64> = lengths
+            .iter()
+            .map(|&length| self.put(&vec![0; length]))
+            .collect();
         let mut list = Vec::new();
         for (pointer, length) in pointers.iter().zip(lengths) {
             list.extend_from_slice(&u32::try_from(*pointer).expect("it fits").to_le_bytes());
@@ -304,17 +223,19 @@ impl Guest {
         (self.put(&list), pointers)
     }
 
-    pub fn write(&mut self, fd: u32, data: &[u8]) -> Result<u32, u32> {
+    pub(crate) fn write(&mut self, fd: u32, data: &[u8]) -> Result<u32, u32> {
         let (list, pointers) = self.buffers(&[data.len()]);
         let pointer = usize::try_from(pointers[0]).expect("it fits");
-        self.memory.write(&mut self.store, pointer, data).expect("there is room");
+        self.memory
+            .write(&mut self.store, pointer, data)
+            .expect("there is room");
         match self.call("fd_write", &[fd.into(), list, 1, RESULT.into()]) {
             0 => Ok(self.result()),
             error => Err(error),
         }
     }
 
-    pub fn read(&mut self, fd: u32, length: usize) -> Result<Vec<u8>, u32> {
+    pub(crate) fn read(&mut self, fd: u32, length: usize) -> Result<Vec<u8>, u32> {
         let (list, pointers) = self.buffers(&[length]);
         match self.call("fd_read", &[fd.into(), list, 1, RESULT.into()]) {
             0 => Ok(self.bytes(pointers[0], self.result() as usize)),
@@ -322,8 +243,13 @@ impl Guest {
         }
     }
 
-    pub fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, u32> {
-        let arguments = [fd.into(), offset.cast_unsigned(), whence.into(), RESULT.into()];
+    pub(crate) fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, u32> {
+        let arguments = [
+            fd.into(),
+            offset.cast_unsigned(),
+            whence.into(),
+            RESULT.into(),
+        ];
         match self.call("fd_seek", &arguments) {
             0 => Ok(self.u64_at(RESULT.into())),
             error => Err(error),
@@ -331,14 +257,23 @@ impl Guest {
     }
 
     /// Rights of a descriptor.
-    pub fn rights(&mut self, fd: u32) -> [u64; 2] {
+    pub(crate) fn rights(&mut self, fd: u32) -> [u64; 2] {
         assert_eq!(self.call("fd_fdstat_get", &[fd.into(), RESULT.into()]), 0);
-        [self.u64_at(u64::from(RESULT) + 8), self.u64_at(u64::from(RESULT) + 16)]
+        [
+            self.u64_at(u64::from(RESULT) + 8),
+            self.u64_at(u64::from(RESULT) + 16),
+        ]
     }
 
     /// Names and types of a directory's entries from `cookie` on, read in pieces of `length` bytes,
     /// at most `limit` of them.
-    pub fn list(&mut self, fd: u32, length: usize, cookie: u64, limit: usize) -> Vec<(String, u8)> {
+    pub(crate) fn list(
+        &mut self,
+        fd: u32,
+        length: usize,
+        cookie: u64,
+        limit: usize,
+    ) -> Vec<(String, u8)> {
         let mut cookie = cookie;
         let mut names = Vec::new();
         loop {
@@ -354,7 +289,10 @@ impl Guest {
                     break;
                 }
                 let name = self.bytes(record + 24, name_length);
-                names.push((String::from_utf8(name).expect("it is UTF-8"), self.bytes(record + 20, 1)[0]));
+                names.push((
+                    String::from_utf8(name).expect("it is UTF-8"),
+                    self.bytes(record + 20, 1)[0],
+                ));
                 cookie = self.u64_at(record);
                 at += 24 + name_length;
                 if names.len() == limit {
@@ -368,29 +306,40 @@ impl Guest {
     }
 }
 
-pub fn linker() -> Linker<Host> {
+pub(crate) fn linker() -> Linker<Host> {
     let mut linker = Linker::new(&ENGINE);
-    add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi, |host| &mut host.migration)
-        .expect("the linker is empty");
+    add_to_linker(
+        &mut linker,
+        |host: &mut Host| &mut host.wasi,
+        |host| &mut host.migration,
+    )
+    .expect("the linker is empty");
     linker
 }
 
-pub fn builder(directory: &Path) -> WasiBuilder {
-    WasiBuilder::new().preopen(directory, "/").expect("the directory is there")
+pub(crate) fn builder(directory: &Path) -> WasiBuilder {
+    WasiBuilder::new()
+        .preopen(directory, "/")
+        .expect("the directory is there")
 }
 
-pub fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     tempfile::tempdir().expect("there is room")
 }
 
 /// Held by tests that measure time or wait, so that they do not disturb each other.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Asks for a stop after a while.
-pub fn request_after(controller: Controller, delay: Duration) -> std::thread::JoinHandle<()> {
+pub(crate) fn request_after(
+    controller: Controller,
+    delay: Duration,
+) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         std::thread::sleep(delay);
         controller.request();

@@ -4,6 +4,8 @@
 mod dirs;
 mod files;
 mod guest;
+mod module;
+mod numbers;
 mod paths;
 mod poll;
 mod process;

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::guest::{
-    BADF, CREATE, FAULT, Guest, INVAL, NOTSUP, RESULT, ROOT, alone, builder, directory, request_after,
+    BADF, CREATE, FAULT, Guest, INVAL, NOTSUP, RESULT, ROOT, alone, builder, directory,
+    request_after,
 };
 
 const MILLISECOND: u64 = 1_000_000;
 
-pub fn clock(userdata: u64, id: u32, timeout: u64, flags: u16) -> [u8; 48] {
+fn clock(userdata: u64, id: u32, timeout: u64, flags: u16) -> [u8; 48] {
     let mut record = [0; 48];
     record[0..8].copy_from_slice(&userdata.to_le_bytes());
     record[16..20].copy_from_slice(&id.to_le_bytes());
@@ -63,9 +64,16 @@ fn sleeps_end_when_their_time_has_come() {
         let timeout = 30 * MILLISECOND + if is_absolute { began } else { 0 };
         let id = u32::try_from(id).expect("it fits");
         let later = clock(8, id, timeout + 60_000 * MILLISECOND, is_absolute.into());
-        let events = poll(&mut guest, &[later, clock(7, id, timeout, is_absolute.into())]);
+        let events = poll(
+            &mut guest,
+            &[later, clock(7, id, timeout, is_absolute.into())],
+        );
         assert_eq!(events, Ok(vec![(7, 0, 0, 0)]));
-        assert!(start.elapsed() >= Duration::from_millis(29), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= Duration::from_millis(29),
+            "{:?}",
+            start.elapsed()
+        );
     }
     let past = [clock(1, 1, 0, 1), clock(2, 0, 0, 0), clock(3, 2, 5, 0)];
     let events = poll(&mut guest, &past).expect("they are over");
@@ -83,10 +91,21 @@ fn descriptors_are_ready_or_not() {
     guest.seek(file, 2, 0).expect("it can be moved");
     let badf = u16::try_from(BADF).expect("it fits");
     let never = clock(9, 1, u64::MAX, 0);
-    let asked = [never, fd(1, 1, file), fd(2, 2, 1), fd(3, 1, 99), fd(4, 2, file)];
+    let asked = [
+        never,
+        fd(1, 1, file),
+        fd(2, 2, 1),
+        fd(3, 1, 99),
+        fd(4, 2, file),
+    ];
     assert_eq!(
         poll(&mut guest, &asked),
-        Ok(vec![(1, 0, 1, 4), (2, 0, 2, 1), (3, badf, 1, 0), (4, 0, 2, 1)])
+        Ok(vec![
+            (1, 0, 1, 4),
+            (2, 0, 2, 1),
+            (3, badf, 1, 0),
+            (4, 0, 2, 1)
+        ])
     );
 
     let path = directory.path().join("pipe");
@@ -94,9 +113,15 @@ fn descriptors_are_ready_or_not() {
     assert!(status.expect("there is a program mkfifo").success());
     let pipe = guest.open(ROOT, "pipe", 0).expect("it can be opened");
     let soon = clock(9, 1, 20 * MILLISECOND, 0);
-    assert_eq!(poll(&mut guest, &[fd(1, 1, pipe), soon]), Ok(vec![(9, 0, 0, 0)]));
+    assert_eq!(
+        poll(&mut guest, &[fd(1, 1, pipe), soon]),
+        Ok(vec![(9, 0, 0, 0)])
+    );
     guest.write(pipe, b"12345").expect("it can be written");
-    assert_eq!(poll(&mut guest, &[fd(1, 1, pipe), never]), Ok(vec![(1, 0, 1, 5)]));
+    assert_eq!(
+        poll(&mut guest, &[fd(1, 1, pipe), never]),
+        Ok(vec![(1, 0, 1, 5)])
+    );
 }
 
 #[test]
@@ -109,9 +134,18 @@ fn nonsense_is_refused() {
     assert_eq!(poll(&mut guest, &[clock(0, 1, 0, 2)]), Err(INVAL));
     let input = guest.put(&clock(0, 1, 0, 0));
     let outside = u64::from(u32::MAX);
-    assert_eq!(guest.call("poll_oneoff", &[input, outside, 1, RESULT.into()]), FAULT);
-    assert_eq!(guest.call("poll_oneoff", &[input, input, outside, RESULT.into()]), FAULT);
-    assert_eq!(guest.call("poll_oneoff", &[input, input, 1, outside]), FAULT);
+    assert_eq!(
+        guest.call("poll_oneoff", &[input, outside, 1, RESULT.into()]),
+        FAULT
+    );
+    assert_eq!(
+        guest.call("poll_oneoff", &[input, input, outside, RESULT.into()]),
+        FAULT
+    );
+    assert_eq!(
+        guest.call("poll_oneoff", &[input, input, 1, outside]),
+        FAULT
+    );
 }
 
 #[test]
@@ -124,7 +158,10 @@ fn a_guest_that_cannot_be_stopped_sleeps_on() {
     let events = poll(&mut guest, &[clock(7, 1, 60 * MILLISECOND, 0)]);
     assert_eq!(events, Ok(vec![(7, 0, 0, 0)]));
     let slept = start.elapsed();
-    assert!((Duration::from_millis(59)..Duration::from_secs(20)).contains(&slept), "{slept:?}");
+    assert!(
+        (Duration::from_millis(59)..Duration::from_secs(20)).contains(&slept),
+        "{slept:?}"
+    );
     requester.join().expect("it does not panic");
     assert!(guest.controller().is_requested(), "the request stands");
 }

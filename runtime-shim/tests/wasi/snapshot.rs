@@ -3,40 +3,80 @@
 use wasm_migrate::wasi::{DescriptorFault, RestoreError, WasiBuilder, WasiCtx};
 
 use crate::guest::{
-    ALL, APPEND, BADF, CREATE, FD_READ, FD_SEEK, Guest, NOTCAPABLE, RESULT, ROOT, builder, directory,
+    ALL, APPEND, BADF, CREATE, FD_READ, FD_SEEK, Guest, NOTCAPABLE, RESULT, ROOT, builder,
+    directory,
 };
 
 #[test]
 fn everything_is_as_it_was() {
     let directory = directory();
-    let wasi = builder(directory.path()).args(vec!["program".to_owned()]).env("A", "B").build();
+    let wasi = builder(directory.path())
+        .args(vec!["program".to_owned()])
+        .env("A", "B")
+        .build();
     let mut guest = Guest::with(wasi);
     assert_eq!(guest.path_call("path_create_directory", ROOT, "dir"), 0);
     let dir = guest.open_directory(ROOT, "dir").expect("it can be opened");
     let reader = guest.open(dir, "read", CREATE).expect("it can be created");
-    guest.write(reader, b"0123456789").expect("it can be written");
+    guest
+        .write(reader, b"0123456789")
+        .expect("it can be written");
     guest.seek(reader, 4, 0).expect("it can be moved");
-    assert_eq!(guest.call("fd_fdstat_set_rights", &[reader.into(), FD_READ | FD_SEEK, 0]), 0);
-    let log = guest.open_with(dir, 0, "log", CREATE, [ALL, 0], APPEND).expect("it can be created");
+    assert_eq!(
+        guest.call(
+            "fd_fdstat_set_rights",
+            &[reader.into(), FD_READ | FD_SEEK, 0]
+        ),
+        0
+    );
+    let log = guest
+        .open_with(dir, 0, "log", CREATE, [ALL, 0], APPEND)
+        .expect("it can be created");
     guest.write(log, b"before ").expect("it can be written");
-    assert_eq!(guest.call("fd_renumber", &[1, log.into()]), 0, "closes the log");
-    let log = guest.open_with(dir, 0, "log", 0, [ALL, 0], APPEND).expect("it can be opened");
+    assert_eq!(
+        guest.call("fd_renumber", &[1, log.into()]),
+        0,
+        "closes the log"
+    );
+    let log = guest
+        .open_with(dir, 0, "log", 0, [ALL, 0], APPEND)
+        .expect("it can be opened");
     assert_eq!(log, 1);
     let [old, old_length] = guest.text("dir");
     let [new, new_length] = guest.text("moved");
     let root = u64::from(ROOT);
-    assert_eq!(guest.call("path_rename", &[root, old, old_length, root, new, new_length]), 0);
+    assert_eq!(
+        guest.call(
+            "path_rename",
+            &[root, old, old_length, root, new, new_length]
+        ),
+        0
+    );
     let first = guest.list(dir, 100, 0, 3);
     assert_eq!(guest.call("clock_time_get", &[1, 0, RESULT.into()]), 0);
     let time = guest.u64_at(RESULT.into());
 
-    let mut moved = guest.moved(builder(directory.path())).expect("it can be rebuilt");
+    let mut moved = guest
+        .moved(builder(directory.path()))
+        .expect("it can be rebuilt");
     assert_eq!(moved.call("clock_time_get", &[1, 0, RESULT.into()]), 0);
     assert!(moved.u64_at(RESULT.into()) > time);
-    assert_eq!(moved.call("args_sizes_get", &[RESULT.into(), u64::from(RESULT) + 4]), 0);
-    assert_eq!((moved.result(), moved.u32_at(u64::from(RESULT) + 4)), (1, 8));
-    assert_eq!(moved.call("environ_sizes_get", &[RESULT.into(), u64::from(RESULT) + 4]), 0);
-    assert_eq!((moved.result(), moved.u32_at(u64::from(RESULT) + 4)), (1, 4));
+    assert_eq!(
+        moved.call("args_sizes_get", &[RESULT.into(), u64::from(RESULT) + 4]),
+        0
+    );
+    assert_eq!(
+        (moved.result(), moved.u32_at(u64::from(RESULT) + 4)),
+        (1, 8)
+    );
+    assert_eq!(
+        moved.call("environ_sizes_get", &[RESULT.into(), u64::from(RESULT) + 4]),
+        0
+    );
+    assert_eq!(
+        (moved.result(), moved.u32_at(u64::from(RESULT) + 4)),
+        (1, 4)
+    );
     assert_eq!(moved.read(reader, 3), Ok(b"456".to_vec()));
     assert_eq!(moved.write(reader, b"x"), Err(NOTCAPABLE));
     assert_eq!(moved.write(log, b"after"), Ok(5));
@@ -55,18 +95,34 @@ fn everything_is_as_it_was() {
 fn files_without_a_path_cannot_move() {
     let directory = directory();
     let mut guest = Guest::new(&directory);
-    let removed = guest.open(ROOT, "removed", CREATE).expect("it can be created");
-    let replaced = guest.open(ROOT, "replaced", CREATE).expect("it can be created");
+    let removed = guest
+        .open(ROOT, "removed", CREATE)
+        .expect("it can be created");
+    let replaced = guest
+        .open(ROOT, "replaced", CREATE)
+        .expect("it can be created");
     guest.open(ROOT, "kept", CREATE).expect("it can be created");
     assert_eq!(guest.path_call("path_unlink_file", ROOT, "removed"), 0);
     std::fs::write(directory.path().join("other"), "other").expect("there is room");
-    std::fs::rename(directory.path().join("other"), directory.path().join("replaced"))
-        .expect("it can be renamed");
+    std::fs::rename(
+        directory.path().join("other"),
+        directory.path().join("replaced"),
+    )
+    .expect("it can be renamed");
     let error = guest.wasi().snapshot().expect_err("two files are gone");
-    let found: Vec<_> = error.problems.iter().map(|problem| (problem.fd, &problem.fault)).collect();
+    let found: Vec<_> = error
+        .problems
+        .iter()
+        .map(|problem| (problem.fd, &problem.fault))
+        .collect();
     let gone = &DescriptorFault::Replaced;
     assert_eq!(found, [(removed, gone), (replaced, gone)]);
-    assert!(error.to_string().contains("\n  descriptor 4 (/removed): it was removed"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("\n  descriptor 4 (/removed): it was removed"),
+        "{error}"
+    );
     assert_eq!(guest.write(removed, b"x"), Ok(1), "the guest goes on");
 }
 
@@ -75,13 +131,18 @@ fn what_has_changed_meanwhile_is_listed() {
     let directory = directory();
     let elsewhere = crate::guest::directory();
     let mut guest = Guest::with(
-        builder(directory.path()).preopen(elsewhere.path(), "/data").expect("it is there").build(),
+        builder(directory.path())
+            .preopen(elsewhere.path(), "/data")
+            .expect("it is there")
+            .build(),
     );
     for name in ["missing", "grown", "kind", "same"] {
         let fd = guest.open(ROOT, name, CREATE).expect("it can be created");
         guest.write(fd, name.as_bytes()).expect("it can be written");
     }
-    guest.open(4, "unmapped", CREATE).expect("it can be created");
+    guest
+        .open(4, "unmapped", CREATE)
+        .expect("it can be created");
     let bytes = guest.snapshot();
     let path = |name: &str| directory.path().join(name);
     std::fs::remove_file(path("missing")).expect("it is there");
@@ -93,16 +154,34 @@ fn what_has_changed_meanwhile_is_listed() {
     else {
         panic!("it was rebuilt from changed files")
     };
-    let found: Vec<_> = problems.iter().map(|problem| (problem.fd, problem.path.as_str())).collect();
-    let expected =
-        [(4, "/data"), (5, "/missing"), (6, "/grown"), (7, "/kind"), (9, "/data/unmapped")];
+    let found: Vec<_> = problems
+        .iter()
+        .map(|problem| (problem.fd, problem.path.as_str()))
+        .collect();
+    let expected = [
+        (4, "/data"),
+        (5, "/missing"),
+        (6, "/grown"),
+        (7, "/kind"),
+        (9, "/data/unmapped"),
+    ];
     assert_eq!(found, expected);
-    assert_eq!(problems[0].fault, DescriptorFault::NotMapped("/data".to_owned()));
-    assert!(matches!(problems[1].fault, DescriptorFault::Unreachable(_)));
-    assert_eq!(problems[2].fault, DescriptorFault::SizeChanged { recorded: 5, found: 8 });
-    assert!(
-        matches!(problems[3].fault, DescriptorFault::OtherKind | DescriptorFault::Unreachable(_))
+    assert_eq!(
+        problems[0].fault,
+        DescriptorFault::NotMapped("/data".to_owned())
     );
+    assert!(matches!(problems[1].fault, DescriptorFault::Unreachable(_)));
+    assert_eq!(
+        problems[2].fault,
+        DescriptorFault::SizeChanged {
+            recorded: 5,
+            found: 8
+        }
+    );
+    assert!(matches!(
+        problems[3].fault,
+        DescriptorFault::OtherKind | DescriptorFault::Unreachable(_)
+    ));
 }
 
 #[test]
@@ -127,11 +206,17 @@ fn damaged_records_are_refused() {
     assert!(matches!(restore(&[]), Err(RestoreError::Malformed(_))));
     let mut newer = bytes.clone();
     newer[0] = 2;
-    assert_eq!(restore(&newer).err(), Some(RestoreError::Version { found: 2 }));
+    assert_eq!(
+        restore(&newer).err(),
+        Some(RestoreError::Version { found: 2 })
+    );
     let longer = [&bytes[..], &[0]].concat();
     assert!(matches!(restore(&longer), Err(RestoreError::Malformed(_))));
     for length in 1..bytes.len() {
-        assert!(matches!(restore(&bytes[..length]), Err(RestoreError::Malformed(_))), "{length}");
+        assert!(
+            matches!(restore(&bytes[..length]), Err(RestoreError::Malformed(_))),
+            "{length}"
+        );
     }
     // Whatever a byte becomes, there is an answer and no panic.
     for index in 0..bytes.len() {

@@ -56,21 +56,47 @@ impl World {
         let mut linker = linker();
         let get: fn(&mut Host) -> &mut Migration = |host| &mut host.migration;
         Guest::add_to_linker(&mut linker, get).expect("the names differ");
-        let instance = GuestInstance::new(&mut store, &linker, &guest, get).expect("it instantiates");
-        Self { store, instance, guest }
+        let instance =
+            GuestInstance::new(&mut store, &linker, &guest, get).expect("it instantiates");
+        Self {
+            store,
+            instance,
+            guest,
+        }
     }
 
     /// Runs the guest until it is stopped `delay` from now, and moves it.
-    fn stop_and_move(mut self, argument: i64, delay: Duration, builder: WasiBuilder) -> (Self, Outcome) {
+    fn stop_and_move(
+        mut self,
+        argument: i64,
+        delay: Duration,
+        builder: WasiBuilder,
+    ) -> (Self, Outcome) {
         let requester = request_after(self.store.data().migration.controller(), delay);
-        let outcome = self.instance.call(&mut self.store, "run", &[Val::I64(argument)]);
-        assert!(matches!(outcome.expect("it does not trap"), Outcome::Suspended));
+        let outcome = self
+            .instance
+            .call(&mut self.store, "run", &[Val::I64(argument)]);
+        assert!(matches!(
+            outcome.expect("it does not trap"),
+            Outcome::Suspended
+        ));
         requester.join().expect("it does not panic");
-        let state = self.instance.capture(&mut self.store, "run").expect("it can be captured");
-        let bytes = self.store.data().wasi.snapshot().expect("it can be recorded");
+        let state = self
+            .instance
+            .capture(&mut self.store, "run")
+            .expect("it can be captured");
+        let bytes = self
+            .store
+            .data()
+            .wasi
+            .snapshot()
+            .expect("it can be recorded");
         let wasi = WasiCtx::restore(builder, &bytes).expect("it can be rebuilt");
         let mut moved = Self::instantiate(self.guest, wasi);
-        let outcome = moved.instance.resume(&mut moved.store, &state).expect("it can be resumed");
+        let outcome = moved
+            .instance
+            .resume(&mut moved.store, &state)
+            .expect("it can be resumed");
         (moved, outcome)
     }
 }
@@ -90,8 +116,14 @@ fn a_sleep_ends_when_it_would_have_ended() {
     let begun = Instant::now();
     let (_, outcome) = world.stop_and_move(800, Duration::from_millis(500), WasiBuilder::new());
     let slept = begun.elapsed();
-    assert!(slept >= Duration::from_millis(790), "it woke after {slept:?}");
-    assert!(slept < Duration::from_millis(1250), "it began anew: {slept:?}");
+    assert!(
+        slept >= Duration::from_millis(790),
+        "it woke after {slept:?}"
+    );
+    assert!(
+        slept < Duration::from_millis(1250),
+        "it began anew: {slept:?}"
+    );
     let clock = result(&outcome);
     assert!(clock >= 800_000_000, "{clock}");
     assert!(u128::try_from(clock).expect("it is not negative") <= start.elapsed().as_nanos() + 1);
@@ -112,14 +144,32 @@ fn a_read_that_waits_is_made_again() {
     let controller = world.store.data().migration.controller();
     let requester = request_after(controller, Duration::from_millis(50));
     let outcome = world.instance.call(&mut world.store, "run", &[Val::I64(0)]);
-    assert!(matches!(outcome.expect("it does not trap"), Outcome::Suspended));
+    assert!(matches!(
+        outcome.expect("it does not trap"),
+        Outcome::Suspended
+    ));
     requester.join().expect("it does not panic");
-    let error = world.store.data().wasi.snapshot().expect_err("a pipe cannot be moved");
+    let error = world
+        .store
+        .data()
+        .wasi
+        .snapshot()
+        .expect_err("a pipe cannot be moved");
     assert!(error.to_string().contains("pipe"), "{error}");
 
-    let state = world.instance.capture(&mut world.store, "run").expect("it can be captured");
-    let mut pipe = std::fs::OpenOptions::new().write(true).open(&path).expect("it is there");
-    pipe.write_all(b"\x01\x02\x03\x04more").expect("there is room");
-    let outcome = world.instance.resume(&mut world.store, &state).expect("it goes on");
+    let state = world
+        .instance
+        .capture(&mut world.store, "run")
+        .expect("it can be captured");
+    let mut pipe = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .expect("it is there");
+    pipe.write_all(b"\x01\x02\x03\x04more")
+        .expect("there is room");
+    let outcome = world
+        .instance
+        .resume(&mut world.store, &state)
+        .expect("it goes on");
     assert_eq!(result(&outcome), 0x0403_0201);
 }

@@ -4,7 +4,8 @@
 //! it. An input is what a fuzzer makes: [`generate`] turns it into a module, [`check_module`]
 //! executes the module. Every execution calls the exports in order, makes a new instance after a
 //! trap, and notes after every call what can be seen from outside: results, traps, globals,
-//! memories, tables, and the calls of imports. All executions must show the same.
+//! memories, tables, and the calls of imports. All executions must show the same. Before that, the
+//! [checker](crate::checker) must accept the rewritten module.
 
 mod execute;
 mod generate;
@@ -19,8 +20,9 @@ use std::sync::{Arc, OnceLock};
 use wasmtime::{Engine, Module};
 
 use crate::Way;
+use crate::checker;
 use crate::engine::{Watchdog, deterministic_engine};
-use crate::subject::{NotPrepared, Program};
+use crate::subject::{NotPrepared, Program, rewrite};
 use execute::execute;
 use shape::Shape;
 
@@ -92,14 +94,24 @@ pub fn check_module(wasm: &[u8]) -> CheckOutcome {
         return CheckOutcome::Skipped("the original exhausts the stack".to_owned());
     }
     let failed = |way, difference| CheckOutcome::Failed { way, difference, wasm: wasm.to_vec() };
-    let program = match Program::new(engine, wasm, Way::Rewritten) {
-        Ok(program) => Arc::new(program),
-        Err(NotPrepared::Refused(construct)) => {
+    let broken = |not_prepared| match not_prepared {
+        NotPrepared::Refused(construct) => {
             let kind = construct.split(" (").next().unwrap_or(&construct);
-            return CheckOutcome::Skipped(format!("refused: {kind}"));
+            CheckOutcome::Skipped(format!("refused: {kind}"))
         }
-        Err(NotPrepared::Broken(message)) => return failed(Way::Rewritten, message),
-        Err(NotPrepared::Engine(error)) => return failed(Way::Rewritten, format!("{error:#}")),
+        NotPrepared::Broken(message) => failed(Way::Rewritten, message),
+        NotPrepared::Engine(error) => failed(Way::Rewritten, format!("{error:#}")),
+    };
+    let rewritten = match rewrite(wasm) {
+        Ok(rewritten) => rewritten,
+        Err(not_prepared) => return broken(not_prepared),
+    };
+    if let Err(error) = checker::check(wasm, &rewritten) {
+        return failed(Way::Rewritten, format!("the checker finds {error}"));
+    }
+    let program = match Program::rewritten(engine, &rewritten) {
+        Ok(program) => Arc::new(program),
+        Err(not_prepared) => return broken(not_prepared),
     };
     let mut stops = 0;
     for way in std::iter::once(Way::Rewritten).chain(DISTANCES.map(Way::Resumed)) {

@@ -34,14 +34,15 @@ impl Program {
         if !way.is_rewritten() {
             return Module::new(engine, wasm).map(Self::Original).map_err(NotPrepared::Engine);
         }
-        let output = match Migratizer::new().rewrite(wasm) {
-            Ok(output) => output,
-            Err(Error::Unsupported { construct, .. }) => {
-                return Err(NotPrepared::Refused(construct));
-            }
-            Err(error) => return Err(NotPrepared::Broken(error.to_string())),
-        };
-        match Guest::new(engine, &output.wasm) {
+        Self::rewritten(engine, &rewrite(wasm)?)
+    }
+
+    /// Compiles a module that has been rewritten.
+    ///
+    /// # Errors
+    /// It does not load.
+    pub fn rewritten(engine: &Engine, wasm: &[u8]) -> Result<Self, NotPrepared> {
+        match Guest::new(engine, wasm) {
             Ok(guest) => Ok(Self::Rewritten(guest)),
             Err(error) => Err(NotPrepared::Broken(format!("the output does not load: {error}"))),
         }
@@ -54,6 +55,18 @@ impl Program {
             Self::Original(module) => module,
             Self::Rewritten(guest) => guest.module(),
         }
+    }
+}
+
+/// Rewrites a module.
+///
+/// # Errors
+/// The rewriter refuses it or fails.
+pub fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, NotPrepared> {
+    match Migratizer::new().rewrite(wasm) {
+        Ok(output) => Ok(output.wasm),
+        Err(Error::Unsupported { construct, .. }) => Err(NotPrepared::Refused(construct)),
+        Err(error) => Err(NotPrepared::Broken(error.to_string())),
     }
 }
 

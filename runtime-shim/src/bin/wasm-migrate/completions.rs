@@ -11,5 +11,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn completions(arguments: &Arguments, command: &mut Command) {
-    clap_complete::generate(arguments.shell, command, "wasm-migrate", &mut std::io::stdout());
+    clap_complete::generate(
+        arguments.shell,
+        command,
+        "wasm-migrate",
+        &mut std::io::stdout(),
+    );
 }

@@ -53,15 +53,24 @@ fn find_module(named: Option<&Path>, snapshot: &Snapshot) -> anyhow::Result<Modu
     if let Some(path) = named {
         let (description, names) = describe(path)?;
         if description.original_digest != snapshot.state.original_digest {
-            anyhow::bail!("`{}` is another program than the snapshot's", path.display());
+            anyhow::bail!(
+                "`{}` is another program than the snapshot's",
+                path.display()
+            );
         }
-        return Ok(Module::Found { description: Box::new(description), names });
+        return Ok(Module::Found {
+            description: Box::new(description),
+            names,
+        });
     }
     Ok(match describe(Path::new(&snapshot.module.path)) {
         Ok((description, names))
             if description.original_digest == snapshot.state.original_digest =>
         {
-            Module::Found { description: Box::new(description), names }
+            Module::Found {
+                description: Box::new(description),
+                names,
+            }
         }
         Ok(_) => Module::Missing("it is another program now".to_owned()),
         Err(error) => Module::Missing(format!("{error:#}")),

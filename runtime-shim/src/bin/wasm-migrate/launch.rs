@@ -53,9 +53,15 @@ impl Launch {
 
     /// What a snapshot keeps of the host.
     pub(crate) fn sections(&self, wasi: &WasiCtx) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-        let wasi = wasi.snapshot().context("the guest's files cannot be recorded")?;
+        let wasi = wasi
+            .snapshot()
+            .context("the guest's files cannot be recorded")?;
         let launch = serde_json::to_vec(self).context("the launch cannot be recorded")?;
-        Ok([(LAUNCH_SECTION.to_owned(), launch), (WASI_SECTION.to_owned(), wasi)].into())
+        Ok([
+            (LAUNCH_SECTION.to_owned(), launch),
+            (WASI_SECTION.to_owned(), wasi),
+        ]
+        .into())
     }
 
     /// Reads the launch back. `dirs` take the place of those recorded, if there are any.
@@ -63,14 +69,19 @@ impl Launch {
         sections: &BTreeMap<String, Vec<u8>>,
         dirs: Vec<Directory>,
     ) -> anyhow::Result<(Self, WasiCtx)> {
-        let missing = |name: &str| format!("the snapshot has no section `{name}`: this was no program");
-        let launch = sections.get(LAUNCH_SECTION).with_context(|| missing(LAUNCH_SECTION))?;
+        let missing =
+            |name: &str| format!("the snapshot has no section `{name}`: this was no program");
+        let launch = sections
+            .get(LAUNCH_SECTION)
+            .with_context(|| missing(LAUNCH_SECTION))?;
         let mut launch: Self =
             serde_json::from_slice(launch).context("the snapshot's launch section is damaged")?;
         if !dirs.is_empty() {
             launch.dirs = dirs;
         }
-        let wasi = sections.get(WASI_SECTION).with_context(|| missing(WASI_SECTION))?;
+        let wasi = sections
+            .get(WASI_SECTION)
+            .with_context(|| missing(WASI_SECTION))?;
         let wasi = WasiCtx::restore(launch.wasi()?, wasi)
             .context("the guest's files cannot be found again on this host")?;
         Ok((launch, wasi))

@@ -9,7 +9,10 @@ use wasm_migrate::{Frame, MemoryContents, Names, Snapshot, TableContents, Value}
 
 /// The snapshot's module, as far as it is at hand.
 pub(crate) enum Module {
-    Found { description: Box<Description>, names: Names },
+    Found {
+        description: Box<Description>,
+        names: Names,
+    },
     /// With the reason.
     Missing(String),
 }
@@ -90,7 +93,8 @@ impl Listing {
     pub(crate) fn new(snapshot: &Snapshot, module: &Module) -> Self {
         let state = &snapshot.state;
         let description = module.description();
-        let global_indices = description.map(|about| about.globals.iter().map(|global| global.index));
+        let global_indices =
+            description.map(|about| about.globals.iter().map(|global| global.index));
         let table_indices = description.map(|about| about.tables.iter().map(|table| table.index));
         let globals = pair(global_indices, &state.globals);
         let tables = pair(table_indices, &state.tables);
@@ -100,18 +104,33 @@ impl Listing {
                 Module::Found { .. } => None,
                 Module::Missing(reason) => Some(reason.clone()),
             },
-            original_digest: blake3::Hash::from_bytes(state.original_digest).to_hex().to_string(),
+            original_digest: blake3::Hash::from_bytes(state.original_digest)
+                .to_hex()
+                .to_string(),
             entry: state.entry.clone(),
-            stack: state.frames.iter().rev().map(|frame| list_frame(frame, module)).collect(),
+            stack: state
+                .frames
+                .iter()
+                .rev()
+                .map(|frame| list_frame(frame, module))
+                .collect(),
             globals: globals
-                .map(|(index, value)| ListedGlobal { index, value: list_value(value, None, module) })
+                .map(|(index, value)| ListedGlobal {
+                    index,
+                    value: list_value(value, None, module),
+                })
                 .collect(),
             memories: state.memories.iter().map(list_memory).collect(),
-            tables: tables.map(|(index, table)| list_table(index, table)).collect(),
+            tables: tables
+                .map(|(index, table)| list_table(index, table))
+                .collect(),
             sections: snapshot
                 .sections
                 .iter()
-                .map(|(name, bytes)| ListedSection { name: name.clone(), bytes: bytes.len() })
+                .map(|(name, bytes)| ListedSection {
+                    name: name.clone(),
+                    bytes: bytes.len(),
+                })
                 .collect(),
         }
     }
@@ -120,7 +139,10 @@ impl Listing {
     pub(crate) fn print(&self, out: &mut impl Write, frames_max: usize) -> io::Result<()> {
         writeln!(out, "module    {}", self.module)?;
         if let Some(reason) = &self.module_missing {
-            writeln!(out, "          {reason}; give --module to see names and origins")?;
+            writeln!(
+                out,
+                "          {reason}; give --module to see names and origins"
+            )?;
         }
         writeln!(out, "original  {}", self.original_digest)?;
         writeln!(out, "entry     {}", self.entry)?;
@@ -132,7 +154,11 @@ impl Listing {
             }
         }
         if self.stack.len() > frames_max {
-            writeln!(out, "  and {} more; see --frames", self.stack.len() - frames_max)?;
+            writeln!(
+                out,
+                "  and {} more; see --frames",
+                self.stack.len() - frames_max
+            )?;
         }
         writeln!(out, "\nglobals")?;
         for global in &self.globals {
@@ -140,13 +166,29 @@ impl Listing {
         }
         writeln!(out, "\nmemories")?;
         for (index, memory) in self.memories.iter().enumerate() {
-            let ListedMemory { pages, page_bytes, used_bytes } = memory;
-            writeln!(out, "  {index}: {pages} pages of {page_bytes} bytes, {used_bytes} bytes in use")?;
+            let ListedMemory {
+                pages,
+                page_bytes,
+                used_bytes,
+            } = memory;
+            writeln!(
+                out,
+                "  {index}: {pages} pages of {page_bytes} bytes, {used_bytes} bytes in use"
+            )?;
         }
         writeln!(out, "\ntables")?;
-        for ListedTable { index, element_type, elements, used } in &self.tables {
+        for ListedTable {
+            index,
+            element_type,
+            elements,
+            used,
+        } in &self.tables
+        {
             let index = Numbered(*index);
-            writeln!(out, "  {index}{elements} elements of {element_type}, {used} not null")?;
+            writeln!(
+                out,
+                "  {index}{elements} elements of {element_type}, {used} not null"
+            )?;
         }
         writeln!(out, "\nhost state")?;
         for ListedSection { name, bytes } in &self.sections {
@@ -213,10 +255,17 @@ fn pair<'a, T>(
 }
 
 fn list_frame(frame: &Frame, module: &Module) -> ListedFrame {
-    let about = module.description().and_then(|description| description.function(frame.function));
+    let about = module
+        .description()
+        .and_then(|description| description.function(frame.function));
     let point = about.and_then(|about| about.safe_points.get(frame.safe_point as usize));
-    let live = about.and_then(|about| about.live_slots(frame.safe_point)).unwrap_or_default();
-    let origins = live.iter().filter_map(|slot| Some(about?.slots[*slot as usize].origin)).map(Some);
+    let live = about
+        .and_then(|about| about.live_slots(frame.safe_point))
+        .unwrap_or_default();
+    let origins = live
+        .iter()
+        .filter_map(|slot| Some(about?.slots[*slot as usize].origin))
+        .map(Some);
     let origins = origins.chain(std::iter::repeat(None));
     ListedFrame {
         function: frame.function,
@@ -252,12 +301,24 @@ fn list_value(value: &Value, origin: Option<SlotOrigin>, module: &Module) -> Lis
         SlotOrigin::Local(index) => format!("local {index}"),
         SlotOrigin::Operand(height) => format!("operand {height}"),
     });
-    ListedValue { origin, value_type, value }
+    ListedValue {
+        origin,
+        value_type,
+        value,
+    }
 }
 
 fn list_memory(memory: &MemoryContents) -> ListedMemory {
-    let used_bytes = memory.blocks.iter().map(|block| block.bytes.len() as u64).sum();
-    ListedMemory { pages: memory.pages, page_bytes: memory.page_bytes, used_bytes }
+    let used_bytes = memory
+        .blocks
+        .iter()
+        .map(|block| block.bytes.len() as u64)
+        .sum();
+    ListedMemory {
+        pages: memory.pages,
+        page_bytes: memory.page_bytes,
+        used_bytes,
+    }
 }
 
 fn list_table(index: Option<u32>, table: &TableContents) -> ListedTable {
@@ -265,7 +326,12 @@ fn list_table(index: Option<u32>, table: &TableContents) -> ListedTable {
         TableContents::Functions(elements) => ("funcref", elements.iter().flatten().count()),
         TableContents::Externals(elements) => ("externref", elements.iter().flatten().count()),
     };
-    ListedTable { index, element_type, elements: table.len(), used: used as u64 }
+    ListedTable {
+        index,
+        element_type,
+        elements: table.len(),
+        used: used as u64,
+    }
 }
 
 fn kind_name(kind: SafePointKind) -> &'static str {

@@ -102,7 +102,11 @@ fn print_error(error: &anyhow::Error, color: ColorChoice) {
         ColorChoice::Never => false,
         ColorChoice::Auto => stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
     };
-    let label = if is_colored { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
+    let label = if is_colored {
+        "\x1b[1;31merror:\x1b[0m"
+    } else {
+        "error:"
+    };
     let mut out = stderr.lock();
     // Nothing is left to tell if standard error is gone.
     let _ = writeln!(out, "{label} {error}");

@@ -24,7 +24,12 @@ pub(crate) struct HostOptions {
     #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
     pub(crate) snapshot: Option<PathBuf>,
     /// Stop and write a snapshot at this signal.
-    #[arg(long, value_name = "SIGNAL", default_value = "SIGUSR1", help_heading = "Snapshots")]
+    #[arg(
+        long,
+        value_name = "SIGNAL",
+        default_value = "SIGUSR1",
+        help_heading = "Snapshots"
+    )]
     pub(crate) snapshot_on: Signal,
     /// Stop and write a snapshot at the N-th passage of a safe point (the same in every run).
     #[arg(
@@ -50,7 +55,10 @@ pub(crate) fn variable(text: &str) -> Result<Variable, String> {
     };
     match name {
         "" => Err("a variable needs a name: NAME=VALUE".to_owned()),
-        _ => Ok(Variable { name: name.to_owned(), value }),
+        _ => Ok(Variable {
+            name: name.to_owned(),
+            value,
+        }),
     }
 }
 
@@ -58,7 +66,10 @@ fn directory(text: &str) -> Result<Directory, String> {
     let (host, guest) = text.split_once("::").unwrap_or((text, text));
     match host.is_empty() || guest.is_empty() {
         true => Err("give HOST or HOST::GUEST".to_owned()),
-        false => Ok(Directory { host: host.to_owned(), guest: guest.to_owned() }),
+        false => Ok(Directory {
+            host: host.to_owned(),
+            guest: guest.to_owned(),
+        }),
     }
 }
 
@@ -72,7 +83,9 @@ fn size(text: &str) -> Result<usize, String> {
         unit => return Err(format!("`{unit}` is no unit: K, M or G")),
     };
     let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
-    let size = number.checked_mul(factor).ok_or("this is more than the machine can address")?;
+    let size = number
+        .checked_mul(factor)
+        .ok_or("this is more than the machine can address")?;
     match size {
         65_536.. => Ok(size),
         _ => Err("a stack needs at least 64K".to_owned()),
@@ -105,13 +118,19 @@ mod tests {
         assert_eq!(duration("1.5ms"), Ok(Duration::from_micros(1_500)));
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
         let mapped = directory("/srv/data::/data").expect("it is well-formed");
-        assert_eq!((mapped.host.as_str(), mapped.guest.as_str()), ("/srv/data", "/data"));
-        assert_eq!(variable("A=b=c").map(|variable| variable.value), Ok("b=c".to_owned()));
+        assert_eq!(
+            (mapped.host.as_str(), mapped.guest.as_str()),
+            ("/srv/data", "/data")
+        );
+        assert_eq!(
+            variable("A=b=c").map(|variable| variable.value),
+            Ok("b=c".to_owned())
+        );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "M", "12", "9999999999G", "3X", "-1M", "ÄM"] {
+        for text in ["", "M", "12", "99999999999G", "3X", "-1M", "ÄM"] {
             assert!(size(text).is_err(), "{text}");
         }
         for text in ["", "2", "s", "-2s", "1e400s", "3h", "2µs"] {

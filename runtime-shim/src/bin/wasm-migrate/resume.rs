@@ -25,13 +25,24 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { snapshot_file, module, mut host } = arguments;
-    let Snapshot { state, module: recorded, sections } = Snapshot::read(&snapshot_file)?;
+    let Arguments {
+        snapshot_file,
+        module,
+        mut host,
+    } = arguments;
+    let Snapshot {
+        state,
+        module: recorded,
+        sections,
+    } = Snapshot::read(&snapshot_file)?;
     let path = module.unwrap_or_else(|| PathBuf::from(&recorded.path));
     let program = Program::read(path, host.stack_size)
         .context("the snapshot's module is needed: name it with --module")?;
     if program.digest != recorded.digest {
-        log::info!("`{}` is not the very file that was running", program.path.display());
+        log::info!(
+            "`{}` is not the very file that was running",
+            program.path.display()
+        );
     }
     let dirs = std::mem::take(&mut host.dirs);
     let (launch, wasi) = Launch::from_sections(&sections, dirs)?;

@@ -31,7 +31,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { module, env, invoke, host, args } = arguments;
+    let Arguments {
+        module,
+        env,
+        invoke,
+        host,
+        args,
+    } = arguments;
     let program = Program::read(module, host.stack_size)?;
     let has = |name: &str| program.guest.module().get_export(name).is_some();
     let prints_results = invoke.is_some();
@@ -46,10 +52,24 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut entries = vec![abi::START.to_owned(), "_initialize".to_owned()];
     entries.retain(|name| has(name) && *name != last);
     entries.push(last);
-    let arguments = if prints_results { args.clone() } else { Vec::new() };
-    let launch = Launch { entries, prints_results, dirs: host.dirs.clone(), arguments };
-    let name = program.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-    let mut wasi = launch.wasi()?.args([name].into_iter().chain(args).collect());
+    let arguments = if prints_results {
+        args.clone()
+    } else {
+        Vec::new()
+    };
+    let launch = Launch {
+        entries,
+        prints_results,
+        dirs: host.dirs.clone(),
+        arguments,
+    };
+    let name = program
+        .path
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into());
+    let mut wasi = launch
+        .wasi()?
+        .args([name].into_iter().chain(args).collect());
     for Variable { name, value } in env {
         wasi = wasi.env(name, value);
     }

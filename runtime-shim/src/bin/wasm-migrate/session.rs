@@ -3,13 +3,16 @@
 //! The guest runs on a thread of its own, whose native stack is as large as the user allows. A snapshot
 //! that cannot be taken or written is reported, and the guest goes on where it is.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use wasm_migrate::wasi::{self, Exit, WasiCtx};
-use wasm_migrate::{Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, Snapshot, State};
-use wasmtime::{Config, Engine, Linker, Store, Trap, Val, ValType};
+use wasm_migrate::{
+    Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, Snapshot, State,
+};
+use wasmtime::{Cache, Config, Engine, Linker, Store, Trap, Val, ValType};
 
 use crate::launch::Launch;
 use crate::options::HostOptions;
@@ -51,7 +54,8 @@ struct Host {
 
 impl Program {
     pub(crate) fn read(path: PathBuf, stack_bytes: usize) -> anyhow::Result<Self> {
-        let wasm = std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let wasm =
+            std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let mut config = Config::new();
         config
             .max_wasm_stack(stack_bytes)
@@ -63,10 +67,18 @@ impl Program {
             .wasm_multi_memory(true)
             .wasm_memory64(true)
             .wasm_tail_call(true);
+        match Cache::from_file(None) {
+            Ok(cache) => _ = config.cache(Some(cache)),
+            Err(error) => log::warn!("compiled code is not cached: {error:#}"),
+        }
         let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
         let guest = Guest::new(&engine, &wasm)
             .with_context(|| format!("cannot load `{}`", path.display()))?;
-        Ok(Self { path, digest: *blake3::hash(&wasm).as_bytes(), guest })
+        Ok(Self {
+            path,
+            digest: *blake3::hash(&wasm).as_bytes(),
+            guest,
+        })
     }
 }
 
@@ -85,7 +97,13 @@ impl Session {
         let mut migration = Migration::new(pacing);
         migration.stop_at_poll(host.snapshot_at);
         let store = Store::new(program.guest.module().engine(), Host { migration, wasi });
-        Self { program, launch, host, store, begin }
+        Self {
+            program,
+            launch,
+            host,
+            store,
+            begin,
+        }
     }
 
     /// Runs the guest; the exit status is its own.
@@ -96,7 +114,9 @@ impl Session {
             triggers::after(time, controller)?;
         }
         let stack_bytes = self.host.stack_size.saturating_add(HOST_STACK_BYTES);
-        let thread = std::thread::Builder::new().name("guest".to_owned()).stack_size(stack_bytes);
+        let thread = std::thread::Builder::new()
+            .name("guest".to_owned())
+            .stack_size(stack_bytes);
         let guest = thread.spawn(move || self.run_here()).with_context(|| {
             format!("cannot get a stack of {stack_bytes} bytes for the guest: lower --stack-size")
         })?;
@@ -150,7 +170,10 @@ impl Session {
             }
         }
         if self.launch.prints_results {
-            values.iter().for_each(print_value);
+            let mut out = std::io::stdout().lock();
+            values
+                .iter()
+                .try_for_each(|value| writeln!(out, "{}", text(value)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -176,8 +199,14 @@ impl Session {
         }
     }
 
-    fn write_snapshot(&mut self, instance: &GuestInstance<Host>, entry: &str) -> anyhow::Result<()> {
-        let state = instance.capture(&mut self.store, entry).map_err(anyhow::Error::from)?;
+    fn write_snapshot(
+        &mut self,
+        instance: &GuestInstance<Host>,
+        entry: &str,
+    ) -> anyhow::Result<()> {
+        let state = instance
+            .capture(&mut self.store, entry)
+            .map_err(anyhow::Error::from)?;
         let frames = state.frames.len();
         let sections = self.launch.sections(&self.store.data().wasi)?;
         let module = ModuleReference {
@@ -185,7 +214,12 @@ impl Session {
             digest: self.program.digest,
         };
         let path = self.snapshot_path();
-        let bytes = Snapshot { state, module, sections }.write(&path)?;
+        let bytes = Snapshot {
+            state,
+            module,
+            sections,
+        }
+        .write(&path)?;
         eprintln!(
             "snapshot written to `{path}` ({bytes} bytes, {frames} frames); \
              go on with: wasm-migrate resume {path}",
@@ -204,7 +238,9 @@ impl Session {
     fn warn_if_not_reached(&self) {
         let polls = self.store.data().migration.polls();
         if let Some(at) = self.host.snapshot_at.filter(|at| polls < *at) {
-            log::warn!("the guest passed {polls} safe points, fewer than the {at} of --snapshot-at");
+            log::warn!(
+                "the guest passed {polls} safe points, fewer than the {at} of --snapshot-at"
+            );
         }
     }
 
@@ -222,7 +258,11 @@ impl Session {
             let (needed, given) = (ty.params().len(), texts.len());
             wasmtime::bail!("`{entry}` takes {needed} arguments, {given} are given after `--`");
         }
-        ty.params().zip(texts).map(|(ty, text)| value(&ty, text)).collect()
+        let values = ty.params().zip(texts).map(|(ty, text)| {
+            value(&ty, text)
+                .ok_or_else(|| wasmtime::format_err!("`{text}` is not a value of type {ty}"))
+        });
+        values.collect()
     }
 }
 
@@ -239,29 +279,45 @@ fn exit_status(error: wasmtime::Error) -> anyhow::Result<ExitCode> {
     Err(error.into())
 }
 
-fn value(ty: &ValType, text: &str) -> wasmtime::Result<Val> {
-    Ok(match ty {
-        ValType::I32 => Val::I32(text.parse().or_else(|_| text.parse().map(u32::cast_signed))?),
-        ValType::I64 => Val::I64(text.parse().or_else(|_| text.parse().map(u64::cast_signed))?),
-        ValType::F32 => Val::F32(text.parse::<f32>()?.to_bits()),
-        ValType::F64 => Val::F64(text.parse::<f64>()?.to_bits()),
-        other => wasmtime::bail!("an argument of type {other} cannot be given as text"),
-    })
+/// Reads an argument; integers may be given signed or unsigned.
+fn value(ty: &ValType, text: &str) -> Option<Val> {
+    match ty {
+        ValType::I32 => {
+            let unsigned = || text.parse().ok().map(u32::cast_signed);
+            text.parse().ok().or_else(unsigned).map(Val::I32)
+        }
+        ValType::I64 => {
+            let unsigned = || text.parse().ok().map(u64::cast_signed);
+            text.parse().ok().or_else(unsigned).map(Val::I64)
+        }
+        ValType::F32 => text
+            .parse()
+            .ok()
+            .map(|value: f32| Val::F32(value.to_bits())),
+        ValType::F64 => text
+            .parse()
+            .ok()
+            .map(|value: f64| Val::F64(value.to_bits())),
+        _ => None,
+    }
 }
 
-fn print_value(value: &Val) {
+fn text(value: &Val) -> String {
     match value {
-        Val::I32(value) => println!("{value}"),
-        Val::I64(value) => println!("{value}"),
-        Val::F32(bits) => println!("{}", f32::from_bits(*bits)),
-        Val::F64(bits) => println!("{}", f64::from_bits(*bits)),
-        Val::V128(value) => println!("{}", value.as_u128()),
-        Val::FuncRef(None) | Val::ExternRef(None) => println!("null"),
-        _ => println!("reference"),
+        Val::I32(value) => value.to_string(),
+        Val::I64(value) => value.to_string(),
+        Val::F32(bits) => f32::from_bits(*bits).to_string(),
+        Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::V128(value) => value.as_u128().to_string(),
+        Val::FuncRef(None) | Val::ExternRef(None) => "null".to_owned(),
+        _ => "reference".to_owned(),
     }
 }
 
 /// The path from the root, so that a resume finds the file from anywhere.
 fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .to_string_lossy()
+        .into_owned()
 }

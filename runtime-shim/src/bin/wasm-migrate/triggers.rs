@@ -29,7 +29,9 @@ impl FromStr for Signal {
     fn from_str(text: &str) -> Result<Self, String> {
         let upper = text.to_ascii_uppercase();
         let wanted = upper.strip_prefix("SIG").unwrap_or(&upper);
-        let found = SIGNALS.iter().find(|(name, _)| name.strip_prefix("SIG") == Some(wanted));
+        let found = SIGNALS
+            .iter()
+            .find(|(name, _)| name.strip_prefix("SIG") == Some(wanted));
         found.map(|(_, number)| Self(*number)).ok_or_else(|| {
             let names: Vec<&str> = SIGNALS.iter().map(|(name, _)| *name).collect();
             format!("give one of {}", names.join(", "))
@@ -59,7 +61,9 @@ pub(crate) fn after(time: Duration, controller: Controller) -> anyhow::Result<()
 /// These threads end with the process.
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    thread.with_context(|| format!("cannot start the thread `{name}`")).map(drop)
+    thread
+        .with_context(|| format!("cannot start the thread `{name}`"))
+        .map(drop)
 }
 
 #[cfg(test)]

@@ -24,7 +24,9 @@ impl<T: 'static> Adapter<'_, T> {
     fn table(&self, index: u32) -> Result<Table, EngineError> {
         let tables = &self.instance.guest.description().tables;
         let place = tables.iter().position(|table| table.index == index);
-        place.map(|place| self.instance.exports.tables[place]).ok_or_else(|| missing("table", index))
+        place
+            .map(|place| self.instance.exports.tables[place])
+            .ok_or_else(|| missing("table", index))
     }
 
     fn global(&self, index: u32) -> Result<Global, EngineError> {
@@ -34,7 +36,11 @@ impl<T: 'static> Adapter<'_, T> {
         global.ok_or_else(|| missing("global", index))
     }
 
-    fn read_function(&mut self, reference: &Ref, place: Place) -> Result<Option<u32>, CaptureError> {
+    fn read_function(
+        &mut self,
+        reference: &Ref,
+        place: Place,
+    ) -> Result<Option<u32>, CaptureError> {
         let functions = self.functions();
         functions.index_of(&mut self.store, reference, place)
     }
@@ -61,7 +67,10 @@ impl<T: 'static> Adapter<'_, T> {
         let handle = self.table(table)?;
         let mut elements = Vec::new();
         while let Some(reference) = handle.get(&mut self.store, elements.len() as u64) {
-            let place = Place::Table { table, element: elements.len() as u64 };
+            let place = Place::Table {
+                table,
+                element: elements.len() as u64,
+            };
             elements.push(read(self, &reference, place)?);
         }
         Ok(elements)
@@ -71,7 +80,9 @@ impl<T: 'static> Adapter<'_, T> {
 impl<'a, T: 'static> Adapter<'a, T> {
     fn functions(&mut self) -> &'a FunctionTable {
         let instance = self.instance;
-        instance.exports.function_table(&mut self.store, instance.guest.description())
+        instance
+            .exports
+            .function_table(&mut self.store, instance.guest.description())
     }
 }
 
@@ -120,7 +131,11 @@ impl<T: 'static> Instance for Adapter<'_, T> {
             ty if ty.matches(&ValType::EXTERNREF) => Some(ValueType::ExternRef),
             _ => None,
         };
-        Ok(TableShape { element_type, size: table.size(&self.store), size_max: ty.maximum() })
+        Ok(TableShape {
+            element_type,
+            size: table.size(&self.store),
+            size_max: ty.maximum(),
+        })
     }
 
     fn read_table(&mut self, table: u32) -> Result<TableContents, CaptureError> {
@@ -145,12 +160,16 @@ impl<T: 'static> Instance for Adapter<'_, T> {
             let place = Place::Table { table, element };
             // The index is below the length of the list.
             let reference = match contents {
-                TableContents::Functions(list) => self.functions().function(list[element as usize])?,
+                TableContents::Functions(list) => {
+                    self.functions().function(list[element as usize])?
+                }
                 TableContents::Externals(list) => {
                     self.external(list[element as usize].as_deref(), place)?
                 }
             };
-            handle.set(&mut self.store, element, reference).map_err(EngineError::from)?;
+            handle
+                .set(&mut self.store, element, reference)
+                .map_err(EngineError::from)?;
         }
         Ok(())
     }
@@ -158,10 +177,12 @@ impl<T: 'static> Instance for Adapter<'_, T> {
     fn read_global(&mut self, global: u32) -> Result<Value, CaptureError> {
         let place = Place::Global(global);
         match self.global(global)?.get(&mut self.store) {
-            Val::FuncRef(func) => self.read_function(&Ref::Func(func), place).map(Value::FuncRef),
-            Val::ExternRef(external) => {
-                self.read_external(&Ref::Extern(external), place).map(Value::ExternRef)
-            }
+            Val::FuncRef(func) => self
+                .read_function(&Ref::Func(func), place)
+                .map(Value::FuncRef),
+            Val::ExternRef(external) => self
+                .read_external(&Ref::Extern(external), place)
+                .map(Value::ExternRef),
             _ => Err(EngineError(format!("global {global} holds no reference")).into()),
         }
     }
@@ -173,11 +194,15 @@ impl<T: 'static> Instance for Adapter<'_, T> {
             _ => return Err(EngineError(format!("global {global} holds references")).into()),
         };
         let global = self.global(global)?;
-        Ok(global.set(&mut self.store, reference.into()).map_err(EngineError::from)?)
+        Ok(global
+            .set(&mut self.store, reference.into())
+            .map_err(EngineError::from)?)
     }
 
     fn read_references(&mut self) -> Result<Vec<Option<u32>>, CaptureError> {
-        let Some(table) = self.instance.exports.references else { return Ok(Vec::new()) };
+        let Some(table) = self.instance.exports.references else {
+            return Ok(Vec::new());
+        };
         let mut functions = Vec::new();
         while let Some(reference) = table.get(&mut self.store, functions.len() as u64) {
             let place = Place::Frame(functions.len() as u64);
@@ -188,17 +213,23 @@ impl<T: 'static> Instance for Adapter<'_, T> {
 
     fn write_references(&mut self, functions: &[u32]) -> Result<(), ResumeError> {
         let Some(table) = self.instance.exports.references else {
-            return Err(ResumeError::Mismatch("the module has no references on its stack".to_owned()));
+            return Err(ResumeError::Mismatch(
+                "the module has no references on its stack".to_owned(),
+            ));
         };
         let size = table.size(&self.store);
         let needed = functions.len() as u64;
         if needed > size {
             let null = Ref::Func(None);
-            table.grow(&mut self.store, needed - size, null).map_err(EngineError::from)?;
+            table
+                .grow(&mut self.store, needed - size, null)
+                .map_err(EngineError::from)?;
         }
         for (place, function) in (0..).zip(functions) {
             let reference = self.functions().function(Some(*function))?;
-            table.set(&mut self.store, place, reference).map_err(EngineError::from)?;
+            table
+                .set(&mut self.store, place, reference)
+                .map_err(EngineError::from)?;
         }
         Ok(())
     }

@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use wasm_migrate_abi::{
-    self as abi, BUDGET, DEPTH, Description, FUNCTIONS, GLOBAL, MEMORY, REFERENCES, REWINDING, RUNNING,
-    STATE, TABLE, UNWINDING,
+    self as abi, BUDGET, DEPTH, Description, FUNCTIONS, GLOBAL, MEMORY, REFERENCES, REWINDING,
+    RUNNING, STATE, TABLE, UNWINDING,
 };
 use wasmtime::{
-    AsContextMut, Extern, Func, Global, Instance, Linker, Memory, RootScope, StoreContextMut, Table,
-    Trap, TypedFunc, Val,
+    AsContextMut, Extern, Func, Global, Instance, Linker, Memory, RootScope, StoreContextMut,
+    Table, Trap, TypedFunc, Val,
 };
 
 use super::adapter::Adapter;
@@ -75,7 +75,13 @@ impl<T: 'static> GuestInstance<T> {
         let exports = Exports::find(&mut store, &instance, guest.description())?;
         let budget = get(store.as_context_mut().data_mut()).budget();
         exports.budget.set(&mut store, Val::I32(budget))?;
-        Ok(Self { guest: guest.clone(), get: Arc::new(get), codec: None, exports: Arc::new(exports), instance })
+        Ok(Self {
+            guest: guest.clone(),
+            get: Arc::new(get),
+            codec: None,
+            exports: Arc::new(exports),
+            instance,
+        })
     }
 
     /// Lets captures and resumes translate host references with `codec`.
@@ -140,7 +146,10 @@ impl<T: 'static> GuestInstance<T> {
         // Held apart from the store while the engine is read.
         let stack = migration.take_stopped().ok_or(CaptureError::NotSuspended)?;
         let mut scope = RootScope::new(&mut store);
-        let mut adapter = Adapter { instance: self, store: scope.as_context_mut() };
+        let mut adapter = Adapter {
+            instance: self,
+            store: scope.as_context_mut(),
+        };
         let state = driver::capture(&mut adapter, self.guest.description(), &stack, entry);
         drop(scope);
         self.migration(&mut store).put_stopped(stack);
@@ -164,7 +173,10 @@ impl<T: 'static> GuestInstance<T> {
         }
         let (entry, arguments) = self.entry_again(&mut store, &state.entry)?;
         let mut scope = RootScope::new(&mut store);
-        let mut adapter = Adapter { instance: self, store: scope.as_context_mut() };
+        let mut adapter = Adapter {
+            instance: self,
+            store: scope.as_context_mut(),
+        };
         let stack = driver::restore(&mut adapter, self.guest.description(), state)?;
         drop(scope);
         let rewind = stack.into_rewind(self.guest.description())?;
@@ -184,7 +196,10 @@ impl<T: 'static> GuestInstance<T> {
     ) -> wasmtime::Result<Outcome> {
         let mut store = store.as_context_mut();
         let (entry, arguments) = self.entry_again(&mut store, entry)?;
-        let stack = self.migration(&mut store).take_stopped().ok_or(CaptureError::NotSuspended)?;
+        let stack = self
+            .migration(&mut store)
+            .take_stopped()
+            .ok_or(CaptureError::NotSuspended)?;
         let rewind = stack.into_rewind(self.guest.description())?;
         self.rewind(store, &entry, &arguments, rewind)
     }
@@ -201,8 +216,11 @@ impl<T: 'static> GuestInstance<T> {
         name: &str,
     ) -> Result<(Func, Vec<Val>), Error> {
         let entry = self.entry(store, name)?;
-        let zeros: Option<Vec<Val>> =
-            entry.ty(store).params().map(|param| Val::default_for_ty(&param)).collect();
+        let zeros: Option<Vec<Val>> = entry
+            .ty(store)
+            .params()
+            .map(|param| Val::default_for_ty(&param))
+            .collect();
         let zeros = zeros.ok_or_else(|| Error::NoDefaultArguments(name.to_owned()))?;
         Ok((entry, zeros))
     }
@@ -258,7 +276,11 @@ impl<T: 'static> GuestInstance<T> {
         if let Err(error) = called {
             self.exports.state.set(&mut store, Val::I32(RUNNING))?;
             self.exports.depth.set(&mut store, depth)?;
-            return Err(if is_outermost { self.abandon(store, state, error) } else { error });
+            return Err(if is_outermost {
+                self.abandon(store, state, error)
+            } else {
+                error
+            });
         }
         if state != RUNNING {
             self.exports.state.set(&mut store, Val::I32(RUNNING))?;
@@ -266,9 +288,13 @@ impl<T: 'static> GuestInstance<T> {
         let migration = self.migration(&mut store);
         let ended = match state {
             UNWINDING => migration.finish_unwind().map(|()| Outcome::Suspended),
-            RUNNING if is_outermost => migration.finish_rewind().map(|()| Outcome::Finished(results)),
+            RUNNING if is_outermost => migration
+                .finish_rewind()
+                .map(|()| Outcome::Finished(results)),
             RUNNING => Ok(Outcome::Finished(results)),
-            _ => Err(ProtocolError::new("it returned before its stack was rebuilt")),
+            _ => Err(ProtocolError::new(
+                "it returned before its stack was rebuilt",
+            )),
         };
         ended.map_err(|error| {
             migration.abandon();
@@ -316,12 +342,20 @@ impl Exports {
         instance: &Instance,
         description: &Description,
     ) -> Result<Self, Error> {
-        let mut find = Find { store: store.as_context_mut(), instance };
-        let tables = description.tables.iter().map(|table| find.table(&numbered(TABLE, table.index)));
+        let mut find = Find {
+            store: store.as_context_mut(),
+            instance,
+        };
+        let tables = description
+            .tables
+            .iter()
+            .map(|table| find.table(&numbered(TABLE, table.index)));
         let tables = tables.collect::<Result<_, _>>()?;
         let globals = description.globals.iter().map(|global| {
             let is_reference = driver::is_reference(global.value_type);
-            is_reference.then(|| find.global(&numbered(GLOBAL, global.index))).transpose()
+            is_reference
+                .then(|| find.global(&numbered(GLOBAL, global.index)))
+                .transpose()
         });
         let globals = globals.collect::<Result<_, _>>()?;
         let memories = (0..description.memories).map(|index| find.memory(&numbered(MEMORY, index)));
@@ -371,8 +405,14 @@ impl<T: 'static> Find<'_, '_, T> {
         name: &str,
         into: fn(Extern) -> Option<E>,
     ) -> Result<E, Error> {
-        let export = self.instance.get_export(&mut self.store, name).and_then(into);
-        export.ok_or_else(|| Error::MissingExport { what, name: name.to_owned() })
+        let export = self
+            .instance
+            .get_export(&mut self.store, name)
+            .and_then(into);
+        export.ok_or_else(|| Error::MissingExport {
+            what,
+            name: name.to_owned(),
+        })
     }
 
     fn global(&mut self, name: &str) -> Result<Global, Error> {
@@ -384,7 +424,10 @@ impl<T: 'static> Find<'_, '_, T> {
         let ty = global.ty(&self.store);
         match ty.content().is_i32() && ty.mutability() == wasmtime::Mutability::Var {
             true => Ok(global),
-            false => Err(Error::MissingExport { what: "the mutable i32", name: name.to_owned() }),
+            false => Err(Error::MissingExport {
+                what: "the mutable i32",
+                name: name.to_owned(),
+            }),
         }
     }
 
@@ -397,7 +440,10 @@ impl<T: 'static> Find<'_, '_, T> {
     }
 
     fn helper(&mut self, name: &str) -> Result<TypedFunc<(), ()>, Error> {
-        let missing = || Error::MissingExport { what: "the helper", name: name.to_owned() };
+        let missing = || Error::MissingExport {
+            what: "the helper",
+            name: name.to_owned(),
+        };
         let func = self.export("the helper", name, Extern::into_func)?;
         func.typed(&self.store).map_err(|_| missing())
     }

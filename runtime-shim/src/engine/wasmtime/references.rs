@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use wasmtime::{
-    AsContextMut, ExternRef, Func, Ref, Rooted, StoreContextMut, Table,
-};
+use wasmtime::{AsContextMut, ExternRef, Func, Ref, Rooted, StoreContextMut, Table};
 
 use crate::error::{CaptureError, Place, ResumeError};
 
@@ -27,8 +25,11 @@ pub trait ExternRefCodec<T: 'static>: Send + Sync {
     ///
     /// # Errors
     /// Why there is none, as text for the user.
-    fn decode(&self, store: StoreContextMut<'_, T>, bytes: &[u8])
-    -> Result<Rooted<ExternRef>, String>;
+    fn decode(
+        &self,
+        store: StoreContextMut<'_, T>,
+        bytes: &[u8],
+    ) -> Result<Rooted<ExternRef>, String>;
 }
 
 /// The functions that a module's references can name.
@@ -44,7 +45,10 @@ impl FunctionTable {
         let mut functions = Self::default();
         for (slot, &index) in (0..).zip(indices) {
             if let Some(Ref::Func(Some(func))) = table.get(&mut store, slot) {
-                functions.by_address.entry(func.to_raw(&mut store).addr()).or_insert(index);
+                functions
+                    .by_address
+                    .entry(func.to_raw(&mut store).addr())
+                    .or_insert(index);
                 functions.by_index.insert(index, func);
             }
         }
@@ -68,10 +72,14 @@ impl FunctionTable {
     }
 
     pub(super) fn function(&self, index: Option<u32>) -> Result<Ref, ResumeError> {
-        let Some(index) = index else { return Ok(Ref::Func(None)) };
+        let Some(index) = index else {
+            return Ok(Ref::Func(None));
+        };
         let func = self.by_index.get(&index).copied();
         func.map(|func| Ref::Func(Some(func))).ok_or_else(|| {
-            ResumeError::Mismatch(format!("it refers to function {index}, which the module cannot"))
+            ResumeError::Mismatch(format!(
+                "it refers to function {index}, which the module cannot"
+            ))
         })
     }
 }
@@ -86,7 +94,8 @@ pub(super) fn encode_external<T: 'static>(
     match reference {
         Ref::Extern(None) => Ok(None),
         Ref::Extern(Some(reference)) => {
-            let codec = codec.ok_or_else(|| unsaved("this host has no codec for them".to_owned()))?;
+            let codec =
+                codec.ok_or_else(|| unsaved("this host has no codec for them".to_owned()))?;
             codec.encode(store, *reference).map(Some).map_err(unsaved)
         }
         _ => Err(unsaved("it is not an externref".to_owned())),
@@ -99,8 +108,13 @@ pub(super) fn decode_external<T: 'static>(
     bytes: Option<&[u8]>,
     place: Place,
 ) -> Result<Ref, ResumeError> {
-    let Some(bytes) = bytes else { return Ok(Ref::Extern(None)) };
+    let Some(bytes) = bytes else {
+        return Ok(Ref::Extern(None));
+    };
     let lost = |reason: String| ResumeError::HostReference { place, reason };
     let codec = codec.ok_or_else(|| lost("this host has no codec for them".to_owned()))?;
-    codec.decode(store, bytes).map(|reference| Ref::Extern(Some(reference))).map_err(lost)
+    codec
+        .decode(store, bytes)
+        .map(|reference| Ref::Extern(Some(reference)))
+        .map_err(lost)
 }

@@ -46,8 +46,12 @@ pub fn suspend_point<T: 'static>(
         return Ok(SuspendPoint::NotRequested);
     }
     // A module that is not migratized can call the same host functions; it is never stopped.
-    let Some(depth) = exported_global(caller, DEPTH) else { return Ok(SuspendPoint::Deferred) };
-    let Some(state) = exported_global(caller, STATE) else { return Ok(SuspendPoint::Deferred) };
+    let Some(depth) = exported_global(caller, DEPTH) else {
+        return Ok(SuspendPoint::Deferred);
+    };
+    let Some(state) = exported_global(caller, STATE) else {
+        return Ok(SuspendPoint::Deferred);
+    };
     // The import's own call counts 1.
     let below = match depth.get(&mut *caller) {
         Val::I32(depth) => depth - 1,

@@ -1,0 +1,231 @@
+//! The command line: exit statuses, messages, and a program that moves between processes.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const PROGRAM: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read"
+        (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 100) "result ?\n")
+    (func $fib (export "fib") (param i32) (result i32)
+        (if (result i32) (i32.lt_s (local.get 0) (i32.const 2))
+            (then (local.get 0))
+            (else (i32.add
+                (call $fib (i32.sub (local.get 0) (i32.const 1)))
+                (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
+    (func (export "trap") (unreachable))
+    (func (export "read_line") (result i32)
+        (i32.store (i32.const 0) (i32.const 200))
+        (i32.store (i32.const 4) (i32.const 50))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.load (i32.const 8)))
+    (func $main (export "_start")
+        (i32.store8 (i32.const 107)
+            (i32.add (i32.const 48) (i32.rem_u (call $fib (i32.const 20)) (i32.const 10))))
+        (i32.store (i32.const 0) (i32.const 100))
+        (i32.store (i32.const 4) (i32.const 9))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (call $exit (i32.const 7))))"#;
+
+/// A directory with the program in it, original and migratized.
+fn directory() -> TempDir {
+    let directory = tempfile::tempdir().expect("there is room");
+    let original = wat::parse_str(PROGRAM).expect("the text is valid");
+    let migratized = wasm_migratize::Migratizer::new()
+        .rewrite(&original)
+        .expect("it can be");
+    fs::write(directory.path().join("plain.wasm"), original).expect("there is room");
+    fs::write(directory.path().join("program.wasm"), migratized.wasm).expect("there is room");
+    directory
+}
+
+fn command(directory: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-migrate"));
+    command
+        .current_dir(directory)
+        .args(line.split(' '))
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(directory: &Path, line: &str) -> Output {
+    command(directory, line)
+        .output()
+        .expect("the program can be started")
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().expect("it exits")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("it prints text")
+}
+
+#[test]
+fn the_guest_exit_status_is_passed_on() {
+    let directory = directory();
+    let output = run(directory.path(), "run program.wasm");
+    assert_eq!((status(&output), text(&output.stdout)), (7, "result 5\n"));
+    let output = run(directory.path(), "run program.wasm --invoke fib -- 10");
+    assert_eq!((status(&output), text(&output.stdout)), (0, "55\n"));
+    let output = run(directory.path(), "run program.wasm --invoke trap");
+    assert_eq!(status(&output), 134);
+    assert!(text(&output.stderr).contains("unreachable"));
+}
+
+#[test]
+fn mistakes_are_told() {
+    let directory = directory();
+    for (line, expected, message) in [
+        ("run", 2, "<MODULE>"),
+        ("run program.wasm --snapshot-after soon", 2, "unit"),
+        ("run program.wasm --snapshot-at 0", 2, "0"),
+        ("run missing.wasm", 1, "cannot read `missing.wasm`"),
+        ("run plain.wasm", 1, "wasm-migratize in.wasm -o out.wasm"),
+        (
+            "run program.wasm --invoke nothing",
+            1,
+            "exports no function `nothing`",
+        ),
+        (
+            "run program.wasm --invoke fib",
+            1,
+            "takes 1 arguments, 0 are given",
+        ),
+        (
+            "run program.wasm --invoke fib -- ten",
+            1,
+            "`ten` is not a value of type i32",
+        ),
+        ("resume program.wasm", 1, "not a snapshot"),
+        (
+            "inspect missing.snapshot",
+            1,
+            "cannot read `missing.snapshot`",
+        ),
+    ] {
+        let output = run(directory.path(), line);
+        assert_eq!(status(&output), expected, "{line}");
+        assert!(
+            text(&output.stderr).contains(message),
+            "{line}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn a_program_moves_between_processes() {
+    let directory = directory();
+    let output = run(directory.path(), "run program.wasm --snapshot-at 5000");
+    assert_eq!((status(&output), text(&output.stdout)), (75, ""));
+    assert!(text(&output.stderr).contains("wasm-migrate resume program.snapshot"));
+
+    let output = run(
+        directory.path(),
+        "resume program.snapshot --snapshot-at 5000 --snapshot 2.snapshot",
+    );
+    assert_eq!((status(&output), text(&output.stdout)), (75, ""));
+    for _ in 0..2 {
+        // The same snapshot can be resumed again.
+        let output = run(directory.path(), "resume 2.snapshot");
+        assert_eq!((status(&output), text(&output.stdout)), (7, "result 5\n"));
+    }
+}
+
+#[test]
+fn a_snapshot_can_be_looked_at() {
+    let directory = directory();
+    run(directory.path(), "run program.wasm --snapshot-at 1000");
+    let output = run(directory.path(), "inspect program.snapshot");
+    assert_eq!(status(&output), 0);
+    for part in [
+        "fib (function 3)",
+        "at a call",
+        "operand 0: i32 = ",
+        "0: 1 pages of 65536 bytes",
+    ] {
+        assert!(
+            text(&output.stdout).contains(part),
+            "{part}: {}",
+            text(&output.stdout)
+        );
+    }
+    let output = run(directory.path(), "inspect --json program.snapshot");
+    let listing: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let stack = listing["stack"].as_array().expect("a list");
+    assert_eq!(stack.last().expect("there are frames")["name"], "main");
+
+    fs::remove_file(directory.path().join("program.wasm")).expect("it is there");
+    let output = run(directory.path(), "inspect program.snapshot");
+    assert_eq!(status(&output), 0);
+    assert!(text(&output.stdout).contains("give --module"));
+}
+
+#[test]
+fn a_guest_that_waits_for_input_can_be_moved() {
+    let directory = directory();
+    let mut waiting = command(directory.path(), "run program.wasm --invoke read_line")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    // An open pipe: the end of the input would end the wait.
+    let input = waiting.stdin.take().expect("it is a pipe");
+    // Long enough to be waiting on most machines; the test holds if it is not there yet.
+    std::thread::sleep(Duration::from_millis(500));
+    let id = waiting.id().to_string();
+    let sent = Command::new("kill")
+        .args(["-USR1", &id])
+        .status()
+        .expect("there is a kill");
+    assert!(sent.success());
+    assert_eq!(waiting.wait().expect("it ends").code(), Some(75));
+    drop(input);
+
+    let mut resumed = command(directory.path(), "resume program.snapshot")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    resumed
+        .stdin
+        .take()
+        .expect("it is a pipe")
+        .write_all(b"hello\n")
+        .expect("it reads");
+    let output = resumed.wait_with_output().expect("it ends");
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "6\n")
+    );
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_does_not_end_the_guest() {
+    let directory = directory();
+    let output = run(
+        directory.path(),
+        "run program.wasm --snapshot-at 1000 --snapshot missing/s.snapshot",
+    );
+    assert_eq!((status(&output), text(&output.stdout)), (7, "result 5\n"));
+    assert!(text(&output.stderr).contains("the guest goes on"));
+}
+
+#[test]
+fn shells_get_completions() {
+    let directory = directory();
+    let output = run(directory.path(), "completions bash");
+    assert_eq!(status(&output), 0);
+    assert!(text(&output.stdout).contains("--snapshot-after"));
+}

@@ -1,0 +1,1 @@
+"""Fetching, building and checking the programs of corpus/."""
