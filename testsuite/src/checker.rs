@@ -89,15 +89,21 @@ impl fmt::Display for Problem {
 pub fn check(original: &[u8], emitted: &[u8]) -> Result<Summary, CheckError> {
     let original = Decoded::new(original)?;
     let emitted = Decoded::new(emitted)?;
-    let data = emitted.description.ok_or(CheckError::Contract("description"))?;
+    let data = emitted
+        .description
+        .ok_or(CheckError::Contract("description"))?;
     let description = Description::decode(data)?;
     let roles = emitted.roles();
     let mut checker = Checker {
         original: &original,
         emitted: &emitted,
         roles: &roles,
-        state_global: emitted.global(abi::STATE).ok_or(CheckError::Contract("state"))?,
-        budget_global: emitted.global(abi::BUDGET).ok_or(CheckError::Contract("budget"))?,
+        state_global: emitted
+            .global(abi::STATE)
+            .ok_or(CheckError::Contract("state"))?,
+        budget_global: emitted
+            .global(abi::BUDGET)
+            .ok_or(CheckError::Contract("budget"))?,
         summary: Summary::default(),
         problems: Vec::new(),
     };
@@ -132,11 +138,19 @@ impl Checker<'_> {
         for described in &description.functions {
             match emitted_index.remove(&described.index) {
                 Some(index) => self.check_function(description, described, index),
-                None => self.problem(described.index, None, "no function loads its frames".to_owned()),
+                None => self.problem(
+                    described.index,
+                    None,
+                    "no function loads its frames".to_owned(),
+                ),
             }
         }
         for function in emitted_index.into_keys() {
-            self.problem(function, None, "it loads frames and is not described".to_owned());
+            self.problem(
+                function,
+                None,
+                "it loads frames and is not described".to_owned(),
+            );
         }
         self.check_plain_functions();
     }
@@ -152,14 +166,20 @@ impl Checker<'_> {
                     && let Role::Frames(callee) = self.roles[*function_index as usize]
                 {
                     let message = format!("emitted function {index} calls it and cannot unwind");
-                    self.problems.push(Problem { function: callee, safe_point: None, message });
+                    self.problems.push(Problem {
+                        function: callee,
+                        safe_point: None,
+                        message,
+                    });
                 }
             }
         }
     }
 
     fn check_function(&mut self, description: &Description, described: &Function, index: u32) {
-        let Some(body) = self.emitted.body(index) else { return };
+        let Some(body) = self.emitted.body(index) else {
+            return;
+        };
         let frames = Frames {
             module: self.emitted,
             roles: self.roles,
@@ -177,7 +197,10 @@ impl Checker<'_> {
         let reachable = body.reachable();
         for at in others.into_iter().filter(|at| reachable[*at]) {
             if let Operator::Call { function_index } = body.ops[at]
-                && matches!(self.roles[function_index as usize], Role::Frames(_) | Role::Resume)
+                && matches!(
+                    self.roles[function_index as usize],
+                    Role::Frames(_) | Role::Resume
+                )
             {
                 let message = format!("no unwinding after the call at operator {at}");
                 self.problem(described.index, None, message);
@@ -200,13 +223,21 @@ impl Checker<'_> {
         }
         for edge in &edges {
             if described.live_slots(edge.safe_point).is_none() {
-                let message = format!("it is left at safe point {}, which is not described", edge.safe_point);
+                let message = format!(
+                    "it is left at safe point {}, which is not described",
+                    edge.safe_point
+                );
                 self.problem(described.index, None, message);
             }
         }
     }
 
-    fn check_safe_point(&self, frames: &Frames<'_>, id: u32, edges: &[&Edge]) -> Result<(), String> {
+    fn check_safe_point(
+        &self,
+        frames: &Frames<'_>,
+        id: u32,
+        edges: &[&Edge],
+    ) -> Result<(), String> {
         let described = frames.described;
         let live = described.live_slots(id).ok_or("it is not described")?;
         let landing = frames.landing(id)?;
@@ -232,10 +263,18 @@ impl Checker<'_> {
         let live_values = frames::slot_values(described);
         let is_restored = |operand: &machine::Value| match operand {
             machine::Value::Const(_) | machine::Value::Fixed => true,
-            value => live.iter().any(|slot| live_values[*slot as usize] == *value),
+            value => live
+                .iter()
+                .any(|slot| live_values[*slot as usize] == *value),
         };
-        if let Some(operand) = landing.operands.iter().find(|operand| !is_restored(operand)) {
-            return Err(format!("an operand under the landing is not restored: {operand:?}"));
+        if let Some(operand) = landing
+            .operands
+            .iter()
+            .find(|operand| !is_restored(operand))
+        {
+            return Err(format!(
+                "an operand under the landing is not restored: {operand:?}"
+            ));
         }
         let mut stale = vec![0_u64; (frames.local_count() as usize).div_ceil(64)];
         // At its entry a function's own locals are zero, as they are after a rewind that loads none.
@@ -254,7 +293,7 @@ impl Checker<'_> {
                 stale[local as usize / 64] |= 1 << (local % 64);
             }
         }
-        match stale::stale_reads(frames, landing.at, stale).first() {
+        match stale::stale_reads(frames, landing.at, &stale).first() {
             Some(read) => Err(format!(
                 "local {} is read at operator {} after the resume and is not restored",
                 read.local, read.at
@@ -272,10 +311,15 @@ impl Checker<'_> {
         is_innermost: bool,
     ) -> Result<(), String> {
         let point = frames.described.safe_points[id as usize];
-        let innermost_kind =
-            matches!(point.kind, SafePointKind::Entry | SafePointKind::Loop | SafePointKind::Import);
+        let innermost_kind = matches!(
+            point.kind,
+            SafePointKind::Entry | SafePointKind::Loop | SafePointKind::Import
+        );
         if innermost_kind != is_innermost {
-            return Err(format!("a landing at {:?} runs on: {is_innermost}", point.kind));
+            return Err(format!(
+                "a landing at {:?} runs on: {is_innermost}",
+                point.kind
+            ));
         }
         if point.kind != SafePointKind::Call {
             return Ok(());
@@ -286,13 +330,19 @@ impl Checker<'_> {
                 return Err(format!("it is left after a call of {:?}", edge.callee));
             };
             if Some(found) != callee {
-                return Err(format!("it is left after a call of {found}, expected {callee:?}"));
+                return Err(format!(
+                    "it is left after a call of {found}, expected {callee:?}"
+                ));
             }
         }
         Ok(())
     }
 
     fn problem(&mut self, function: u32, safe_point: Option<u32>, message: String) {
-        self.problems.push(Problem { function, safe_point, message });
+        self.problems.push(Problem {
+            function,
+            safe_point,
+            message,
+        });
     }
 }

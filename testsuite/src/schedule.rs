@@ -15,7 +15,10 @@ impl Schedule {
     /// Stops at every `every`-th poll.
     #[must_use]
     pub(crate) fn new(every: u64) -> Self {
-        Self { gap: every, dense_stops_left: DENSE_STOPS }
+        Self {
+            gap: every,
+            dense_stops_left: DENSE_STOPS,
+        }
     }
 
     /// Number of polls from the last stop (or the beginning) to the next.

@@ -46,7 +46,12 @@ pub enum Live {
 impl Live {
     /// Makes an instance; the guest of a rewritten one has its migration at `index` in the store's
     /// data. The start function of a rewritten one is not run.
-    fn new(store: &mut Store, linker: &Linker<Host>, program: &Program, index: usize) -> Result<Self> {
+    fn new(
+        store: &mut Store,
+        linker: &Linker<Host>,
+        program: &Program,
+        index: usize,
+    ) -> Result<Self> {
         Ok(match program {
             Program::Original(module) => Self::Original(linker.instantiate(store, module)?),
             Program::Rewritten(guest) => {
@@ -79,7 +84,9 @@ impl Live {
 }
 
 /// Finds a guest's migration in the store's data.
-fn migration_at(index: usize) -> impl Fn(&mut Host) -> &mut Migration + Copy + Send + Sync + 'static {
+fn migration_at(
+    index: usize,
+) -> impl Fn(&mut Host) -> &mut Migration + Copy + Send + Sync + 'static {
     move |host| &mut host.migrations[index]
 }
 
@@ -125,7 +132,9 @@ fn finished(outcome: Outcome) -> Vec<Val> {
 
 /// Calls a function of an original module.
 fn call_original(store: &mut Store, instance: &Instance, entry: Entry<'_>) -> Result<Vec<Val>> {
-    let Entry::Export(name, arguments) = entry else { return Ok(Vec::new()) };
+    let Entry::Export(name, arguments) = entry else {
+        return Ok(Vec::new());
+    };
     let function = instance
         .get_func(&mut *store, name)
         .ok_or_else(|| wasmtime::Error::msg(format!("there is no exported function `{name}`")))?;

@@ -68,7 +68,12 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for way in [Way::Original, Way::Rewritten, Way::Resumed(1), Way::Resumed(17)] {
+        for way in [
+            Way::Original,
+            Way::Rewritten,
+            Way::Resumed(1),
+            Way::Resumed(17),
+        ] {
             assert_eq!(way.to_string().parse(), Ok(way));
         }
         assert_eq!("resumed".parse(), Ok(Way::Resumed(1)));

@@ -1,13 +1,9 @@
 //! The checker accepts what the rewriter emits, and notices when something is wrong with it.
 
-use std::convert::Infallible;
-
 use testsuite::checker::{CheckError, check};
-use wasm_encoder::reencode::{Error, Reencode};
-use wasm_encoder::{CodeSection, Instruction};
 use wasm_migrate_abi as abi;
 use wasm_migratize::Migratizer;
-use wasmparser::{FunctionBody, Parser, Payload, TypeRef};
+use wasmparser::{Operator, Parser, Payload, TypeRef};
 
 const PROGRAM: &str = r#"
 (module
@@ -37,61 +33,186 @@ const PROGRAM: &str = r#"
     (i32.add (local.get $a) (local.get $b))))
 "#;
 
-/// A change to the operators of a function body; answers whether it found its place.
-type Mutation = fn(&mut Vec<Instruction<'static>>, &Imports, usize) -> bool;
+/// An operator of the emitted function that saves frames: byte offset in the module, and itself.
+type Operators<'a> = Vec<(usize, Operator<'a>)>;
 
-struct Imports {
-    save_frame: u32,
-    load_i32: u32,
-    load_frame: u32,
+#[test]
+fn what_the_rewriter_emits_is_accepted() {
+    let (original, emitted) = program();
+    let summary = check(&original, &emitted).expect("nothing is wrong");
+    assert_eq!(summary.functions, 1);
+    assert_eq!(
+        summary.safe_points, 4,
+        "entry, call, loop and indirect call"
+    );
 }
 
-struct Mutator<'a> {
-    imports: &'a Imports,
-    mutation: Mutation,
-    place: usize,
-    found: bool,
-}
-
-impl Reencode for Mutator<'_> {
-    type Error = Infallible;
-
-    fn parse_function_body(
-        &mut self,
-        code: &mut CodeSection,
-        body: FunctionBody<'_>,
-    ) -> Result<(), Error<Infallible>> {
-        let mut function = self.new_function_with_parsed_locals(&body)?;
-        let mut instructions = Vec::new();
-        for operator in body.get_operators_reader().expect("a valid body") {
-            let instruction = self.instruction(operator.expect("a valid operator"))?;
-            instructions.push(into_owned(instruction));
-        }
-        let load_frame = Instruction::Call(self.imports.load_frame);
-        if instructions.iter().any(|instruction| same(instruction, &load_frame)) && !self.found {
-            self.found = (self.mutation)(&mut instructions, self.imports, self.place);
-        }
-        for instruction in &instructions {
-            function.instruction(instruction);
-        }
-        code.function(&function);
-        Ok(())
+#[test]
+fn a_value_that_is_not_restored_is_noticed() {
+    let (original, emitted) = program();
+    let operators = frame_operators(&emitted);
+    let load_frame = position(
+        &operators,
+        |operator| matches!(operator, Operator::Call { function_index } if *function_index == import(&emitted, abi::LOAD_FRAME)),
+    );
+    let sets: Vec<usize> = operators[load_frame..]
+        .iter()
+        .take_while(|(_, operator)| !matches!(operator, Operator::End))
+        .filter(|(_, operator)| matches!(operator, Operator::LocalSet { .. }))
+        .map(|(offset, _)| *offset)
+        .collect();
+    assert!(sets.len() >= 7, "{} values are restored", sets.len());
+    for offset in sets {
+        let mut mutant = emitted.clone();
+        // `local.set x` becomes `drop; nop`.
+        mutant[offset..offset + 2].copy_from_slice(&[0x1a, 0x01]);
+        assert_noticed(&original, &mutant, "a restore is dropped");
     }
 }
 
-fn into_owned(instruction: Instruction<'_>) -> Instruction<'static> {
-    match instruction {
-        Instruction::BrTable(targets, default) => {
-            Instruction::BrTable(targets.into_owned().into(), default)
+#[test]
+fn swapped_saves_are_noticed() {
+    let (original, emitted) = program();
+    let operators = frame_operators(&emitted);
+    let saves = [
+        import(&emitted, abi::SAVE_I32),
+        import(&emitted, abi::SAVE_I64),
+    ];
+    let saved = |at: usize| match (&operators[at].1, &operators[at + 1].1) {
+        (Operator::LocalGet { local_index }, Operator::Call { function_index })
+            if saves.contains(function_index) =>
+        {
+            Some((*local_index, *function_index))
         }
-        Instruction::TypedSelectMulti(types) => {
-            Instruction::TypedSelectMulti(types.into_owned().into())
+        _ => None,
+    };
+    let mut mutants = 0;
+    for at in 0..operators.len() - 3 {
+        let (Some(first), Some(second)) = (saved(at), saved(at + 2)) else {
+            continue;
+        };
+        if first.1 == second.1 {
+            let mut mutant = emitted.clone();
+            mutant.swap(operators[at].0 + 1, operators[at + 2].0 + 1);
+            assert_noticed(&original, &mutant, "two saves are swapped");
+            mutants += 1;
         }
-        Instruction::LocalGet(index) => Instruction::LocalGet(index),
-        other => widen(other),
+    }
+    assert!(mutants >= 2, "only {mutants} pairs of saves");
+}
+
+#[test]
+fn a_wrong_safe_point_is_noticed() {
+    let (original, emitted) = program();
+    let operators = frame_operators(&emitted);
+    let mut mutants = 0;
+    for window in operators.windows(4) {
+        if let [
+            (offset, Operator::I32Const { .. }),
+            (_, Operator::LocalSet { .. }),
+            (_, Operator::GlobalGet { .. }),
+            (_, Operator::BrIf { .. }),
+        ] = window
+        {
+            let mut mutant = emitted.clone();
+            mutant[offset + 1] += 1;
+            assert_noticed(&original, &mutant, "a call saves the next safe point's id");
+            mutants += 1;
+        }
+    }
+    assert_eq!(mutants, 2, "one for each call");
+}
+
+#[test]
+fn a_wrong_landing_is_noticed() {
+    let (original, emitted) = program();
+    let operators = frame_operators(&emitted);
+    let mut mutants = 0;
+    for (offset, operator) in &operators {
+        let Operator::BrTable { targets } = operator else {
+            continue;
+        };
+        let targets: Vec<u32> = targets
+            .targets()
+            .map(|target| target.expect("decoded"))
+            .collect();
+        for at in 1..targets.len().saturating_sub(1) {
+            if targets[at] != targets[at + 1] {
+                let mut mutant = emitted.clone();
+                // After the opcode and the number of targets.
+                mutant.swap(offset + 2 + at, offset + 3 + at);
+                assert_noticed(&original, &mutant, "two landings are swapped");
+                mutants += 1;
+            }
+        }
+    }
+    assert!(mutants >= 2, "only {mutants} landings");
+}
+
+fn program() -> (Vec<u8>, Vec<u8>) {
+    let original = wat::parse_str(PROGRAM).expect("valid text");
+    let output = Migratizer::new()
+        .rewrite(&original)
+        .expect("a module that can be rewritten");
+    (original, output.wasm)
+}
+
+fn assert_noticed(original: &[u8], mutant: &[u8], what: &str) {
+    match check(original, mutant) {
+        Err(CheckError::Problems(_)) => {}
+        other => panic!("{what}: {other:?}"),
     }
 }
 
-fn same(a: &Instruction<'_>, b: &Instruction<'_>) -> bool {
-    format!("{a:?}") == format!("{b:?}")
+fn position(operators: &Operators<'_>, is: impl Fn(&Operator<'_>) -> bool) -> usize {
+    operators
+        .iter()
+        .position(|(_, operator)| is(operator))
+        .expect("the function has it")
+}
+
+/// Index of an import of the contract.
+fn import(wasm: &[u8], name: &str) -> u32 {
+    let payloads = Parser::new(0)
+        .parse_all(wasm)
+        .map(|payload| payload.expect("valid"));
+    let imports = payloads.filter_map(|payload| match payload {
+        Payload::ImportSection(imports) => Some(imports),
+        _ => None,
+    });
+    let functions = imports
+        .flat_map(|imports| imports.into_imports())
+        .map(|import| import.expect("valid"))
+        .filter(|import| matches!(import.ty, TypeRef::Func(_)));
+    let index = functions.into_iter().position(|import| import.name == name);
+    index
+        .and_then(|index| u32::try_from(index).ok())
+        .expect("the contract's imports are there")
+}
+
+/// The operators of the function that loads frames.
+fn frame_operators(wasm: &[u8]) -> Operators<'_> {
+    let load_frame = import(wasm, abi::LOAD_FRAME);
+    let bodies = Parser::new(0)
+        .parse_all(wasm)
+        .filter_map(|payload| match payload {
+            Ok(Payload::CodeSectionEntry(body)) => Some(body),
+            _ => None,
+        });
+    let mut operators = bodies.map(|body| {
+        let operators = body
+            .get_operators_reader()
+            .expect("valid")
+            .into_iter_with_offsets();
+        let operators = operators.map(|operator| operator.expect("valid"));
+        operators
+            .map(|(operator, offset)| (usize::try_from(offset).expect("a small module"), operator))
+            .collect::<Vec<_>>()
+    });
+    let loads = |operators: &Operators<'_>| {
+        operators.iter().any(|(_, operator)| {
+            matches!(operator, Operator::Call { function_index } if *function_index == load_frame)
+        })
+    };
+    operators.find(loads).expect("a function loads frames")
 }

@@ -13,12 +13,17 @@ fn a_few_random_modules() {
                 all_stops += stops;
             }
             CheckOutcome::Skipped(_) => {}
-            CheckOutcome::Failed { way, difference, .. } => {
+            CheckOutcome::Failed {
+                way, difference, ..
+            } => {
                 panic!("seed {seed} ({way}): {difference}");
             }
         }
     }
-    assert!(passed > 15 && all_stops > 500, "{passed} modules, {all_stops} stops");
+    assert!(
+        passed > 15 && all_stops > 500,
+        "{passed} modules, {all_stops} stops"
+    );
 }
 
 #[test]

@@ -24,7 +24,12 @@ fn sample_of_the_spec_suite() {
     let _watchdog = Watchdog::start(&engine);
     let mut report = Report::default();
     for file in &suite.files {
-        let ways = [Way::Original, Way::Rewritten, Way::Resumed(1), Way::Resumed(5)];
+        let ways = [
+            Way::Original,
+            Way::Rewritten,
+            Way::Resumed(1),
+            Way::Resumed(5),
+        ];
         run_file(&engine, file, &ways, &mut report);
     }
     assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));

@@ -14,7 +14,8 @@
 //!    (local.set $budget (global.get $shared))
 //!    block $cold
 //!     loop $header
-//!      (br_if $cold (i32.le_s (local.tee $budget (i32.sub (local.get $budget) (i32.const W))) (i32.const 0)))
+//!      (br_if $cold (i32.le_s (local.get $budget) (i32.const 0)))
+//!      (local.set $budget (i32.sub (local.get $budget) (i32.const W)))
 //!      ... the original body, branches out going to $way_out
 //!     end
 //!     (global.set $shared (local.get $budget))  br $exit
@@ -115,18 +116,16 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::LocalSet(budget));
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
         self.open_header(id);
-        for instruction in [
-            Instruction::LocalGet(budget),
-            Instruction::I32Const(self.loop_weight(id)),
-            Instruction::I32Sub,
-            Instruction::LocalTee(budget),
-            Instruction::I32Const(0),
-            Instruction::I32LeS,
-        ] {
-            self.emit(instruction);
-        }
+        // Test first: after a poll, however small the next budget, the loop makes progress.
+        self.emit(Instruction::LocalGet(budget));
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32LeS);
         self.emit_item(Item::Unlikely);
         self.emit_item(Item::BrIf(cold));
+        self.emit(Instruction::LocalGet(budget));
+        self.emit(Instruction::I32Const(self.loop_weight(id)));
+        self.emit(Instruction::I32Sub);
+        self.emit(Instruction::LocalSet(budget));
         self.items().extend(region.finish(Vec::new()));
         self.emit_item(Item::End);
         self.write_budget_back();

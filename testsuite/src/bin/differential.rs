@@ -36,9 +36,6 @@ struct Arguments {
 /// Bytes of random input per module.
 const INPUT_BYTES: usize = 6_000;
 
-/// Guests may use much more stack than a thread has by default.
-const STACK_BYTES: usize = 16 << 20;
-
 #[derive(Default)]
 struct Totals {
     passed: u64,
@@ -53,7 +50,12 @@ impl Totals {
     }
 
     fn line(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped())
+        format!(
+            "{} passed, {} failed, {} skipped",
+            self.passed,
+            self.failed,
+            self.skipped()
+        )
     }
 }
 
@@ -63,7 +65,7 @@ fn main() -> Result<ExitCode> {
     if let Some(path) = &arguments.module {
         let module = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let wasm = wat::parse_bytes(&module)?.into_owned();
-        in_deep_thread(|| note(&totals, check_module(&wasm), path))?;
+        note(&totals, check_module(&wasm), path)?;
     } else {
         let next = AtomicU64::new(0);
         let work = || -> Result<()> {
@@ -78,25 +80,25 @@ fn main() -> Result<ExitCode> {
             }
         };
         std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..arguments.jobs).map(|_| scope.spawn(|| in_deep_thread(work))).collect();
-            threads.into_iter().try_for_each(|thread| thread.join().expect("a worker ends"))
+            let threads: Vec<_> = (0..arguments.jobs).map(|_| scope.spawn(work)).collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().expect("a worker ends"))
         })?;
         eprintln!();
     }
-    let totals = totals.into_inner().expect("no worker fails while it counts");
+    let totals = totals
+        .into_inner()
+        .expect("no worker fails while it counts");
     for (reason, count) in &totals.skips {
         println!("skipped {count:>6}: {reason}");
     }
     println!("{} stops and resumes", totals.stops);
     println!("{}", totals.line());
-    Ok(if totals.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn in_deep_thread(work: impl FnOnce() -> Result<()> + Send) -> Result<()> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        thread.context("starting a thread")?.join().expect("a worker ends")
+    Ok(if totals.failed > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     })
 }
 
@@ -109,14 +111,21 @@ fn note(totals: &Mutex<Totals>, outcome: CheckOutcome, path: &Path) -> Result<()
             totals.stops += stops;
         }
         CheckOutcome::Skipped(reason) => *totals.skips.entry(reason).or_default() += 1,
-        CheckOutcome::Failed { way, difference, wasm } => {
+        CheckOutcome::Failed {
+            way,
+            difference,
+            wasm,
+        } => {
             totals.failed += 1;
             if let Some(directory) = path.parent() {
                 std::fs::create_dir_all(directory).context("making the output directory")?;
             }
             std::fs::write(path, wasm).with_context(|| format!("writing {}", path.display()))?;
             println!("\nfailed ({way}): {difference}");
-            println!("to see it again: scripts/differential --module {}", path.display());
+            println!(
+                "to see it again: scripts/differential --module {}",
+                path.display()
+            );
         }
     }
     eprint!("\r{}", totals.line());

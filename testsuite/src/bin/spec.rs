@@ -31,7 +31,10 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let suite = Suite::new(&arguments.filters);
     if suite.files.is_empty() {
-        return Err(anyhow!("no file of the suite matches {:?}", arguments.filters));
+        return Err(anyhow!(
+            "no file of the suite matches {:?}",
+            arguments.filters
+        ));
     }
     let engine = engine()?;
     let _watchdog = Watchdog::start(&engine);
@@ -45,12 +48,17 @@ fn main() -> Result<ExitCode> {
                     if arguments.verbose {
                         eprintln!("{}/{}: {:?}", file.group, file.name, part.totals_of_all());
                     }
-                    report.lock().expect("no thread fails while it merges").merge(part);
+                    report
+                        .lock()
+                        .expect("no thread fails while it merges")
+                        .merge(part);
                 }
             });
         }
     });
-    let report = report.into_inner().expect("no thread fails while it merges");
+    let report = report
+        .into_inner()
+        .expect("no thread fails while it merges");
     if arguments.verbose {
         for line in &report.without_oracle {
             println!("no oracle: {line}");
@@ -64,5 +72,9 @@ fn main() -> Result<ExitCode> {
     }
     print!("{}", report.render(&suite.groups()));
     let failed = report.totals_of_all().failed > 0;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }

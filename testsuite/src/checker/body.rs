@@ -41,8 +41,14 @@ impl<'a> Body<'a> {
             ops.push(op);
             offsets.push(usize::try_from(offset).unwrap_or(usize::MAX) - start as usize);
         }
-        let mut decoded =
-            Self { parents: vec![None; ops.len()], ends: (0..ops.len()).collect(), elses: vec![None; ops.len()], ops, offsets, locals };
+        let mut decoded = Self {
+            parents: vec![None; ops.len()],
+            ends: (0..ops.len()).collect(),
+            elses: vec![None; ops.len()],
+            ops,
+            offsets,
+            locals,
+        };
         decoded.connect();
         Ok(decoded)
     }
@@ -52,7 +58,9 @@ impl<'a> Body<'a> {
         for at in 0..self.ops.len() {
             self.parents[at] = open.last().copied();
             match &self.ops[at] {
-                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => open.push(at),
+                Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                    open.push(at);
+                }
                 Operator::Else => {
                     if let Some(&opener) = open.last() {
                         self.elses[opener] = Some(at);
@@ -77,10 +85,14 @@ impl<'a> Body<'a> {
         }
         match opener {
             None => Target::Return,
-            Some(opener) if matches!(self.ops[opener], Operator::Loop { .. }) => {
-                Target::Operator { at: opener + 1, opener }
-            }
-            Some(opener) => Target::Operator { at: self.ends[opener] + 1, opener },
+            Some(opener) if matches!(self.ops[opener], Operator::Loop { .. }) => Target::Operator {
+                at: opener + 1,
+                opener,
+            },
+            Some(opener) => Target::Operator {
+                at: self.ends[opener] + 1,
+                opener,
+            },
         }
     }
 

@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use wasm_migrate_abi as abi;
-use wasmparser::{
-    BinaryReaderError, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef,
-};
+use wasmparser::{BinaryReaderError, ExternalKind, FuncType, Operator, Parser, Payload, TypeRef};
 
 use super::body::Body;
 
@@ -112,7 +110,8 @@ impl<'a> Decoded<'a> {
 
     /// Body of a function that is not imported.
     pub(super) fn body(&self, function: u32) -> Option<&Body<'a>> {
-        self.bodies.get((function as usize).checked_sub(self.imports.len())?)
+        self.bodies
+            .get((function as usize).checked_sub(self.imports.len())?)
     }
 
     /// Number of parameters and locals of a function.
@@ -128,7 +127,11 @@ impl<'a> Decoded<'a> {
 
     /// The role of every function.
     pub(super) fn roles(&self) -> Vec<Role> {
-        let mut roles: Vec<Role> = self.imports.iter().map(|import| import_role(*import)).collect();
+        let mut roles: Vec<Role> = self
+            .imports
+            .iter()
+            .map(|import| import_role(*import))
+            .collect();
         for body in &self.bodies {
             let role = self.role(body, &roles);
             roles.push(role);
@@ -139,8 +142,12 @@ impl<'a> Decoded<'a> {
     fn role(&self, body: &Body<'_>, imports: &[Role]) -> Role {
         let mut role = Role::Plain;
         for (at, op) in body.ops.iter().enumerate() {
-            let Operator::Call { function_index } = op else { continue };
-            let Some(Role::Abi(abi)) = imports.get(*function_index as usize) else { continue };
+            let Operator::Call { function_index } = op else {
+                continue;
+            };
+            let Some(Role::Abi(abi)) = imports.get(*function_index as usize) else {
+                continue;
+            };
             let constant = at.checked_sub(1).and_then(|before| match body.ops[before] {
                 Operator::I32Const { value } => Some(value.cast_unsigned()),
                 _ => None,

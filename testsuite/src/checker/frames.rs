@@ -82,18 +82,31 @@ impl Frames<'_> {
             machine.stack = vec![Value::Unknown; results];
             at + 1
         };
-        let Event::Saved { function, safe_point } = machine.run(self.body, from) else {
+        let Event::Saved {
+            function,
+            safe_point,
+        } = machine.run(self.body, from)
+        else {
             return Ok(None);
         };
         let expected = Value::Const(self.described.index.cast_signed());
         if function != expected {
-            return Err(format!("the frame is saved as {function:?}, expected {expected:?}"));
+            return Err(format!(
+                "the frame is saved as {function:?}, expected {expected:?}"
+            ));
         }
         let Value::Const(safe_point) = safe_point else {
-            return Err(format!("the safe point saved after operator {at} is {safe_point:?}"));
+            return Err(format!(
+                "the safe point saved after operator {at} is {safe_point:?}"
+            ));
         };
         let safe_point = safe_point.cast_unsigned();
-        Ok(Some(Edge { at, callee, safe_point, words: machine.saved }))
+        Ok(Some(Edge {
+            at,
+            callee,
+            safe_point,
+            words: machine.saved,
+        }))
     }
 
     /// Where the function lands when it is rewound to a safe point.
@@ -114,12 +127,19 @@ impl Frames<'_> {
         if !matches!(event, Event::Poll { .. }) {
             operands.truncate(operands.len().saturating_sub(arguments));
         }
-        Ok(Landing { at, locals: machine.locals, operands, is_innermost })
+        Ok(Landing {
+            at,
+            locals: machine.locals,
+            operands,
+            is_innermost,
+        })
     }
 
     /// What a polling helper answers if the guest runs on, and if it unwinds.
     pub(super) fn answers(&self, at: usize) -> Option<[i32; 2]> {
-        let Operator::Call { function_index } = self.body.ops[at] else { return None };
+        let Operator::Call { function_index } = self.body.ops[at] else {
+            return None;
+        };
         if self.role(function_index) != Role::Helper || !self.polls(Some(function_index)) {
             return None;
         }
@@ -167,7 +187,13 @@ impl Frames<'_> {
     }
 
     fn machine(&self, state: i32, locals: Vec<Value>) -> Machine<'_> {
-        Machine::new(self.module, self.roles, Some(self.state_global), state, locals)
+        Machine::new(
+            self.module,
+            self.roles,
+            Some(self.state_global),
+            state,
+            locals,
+        )
     }
 
     fn result_count(&self, at: usize) -> usize {
@@ -193,7 +219,10 @@ impl Frames<'_> {
                     Operator::I32Const { value },
                     Operator::LocalSet { local_index } | Operator::LocalTee { local_index },
                 ] => _ = known.insert(*local_index, *value),
-                [_, Operator::LocalSet { local_index } | Operator::LocalTee { local_index }] => {
+                [
+                    _,
+                    Operator::LocalSet { local_index } | Operator::LocalTee { local_index },
+                ] => {
                     known.remove(local_index);
                 }
                 _ => {}
@@ -212,11 +241,20 @@ pub(super) fn saved_locals(
     let mut words = words.iter();
     let mut saved = HashMap::new();
     for &slot in live {
-        let mut word = || words.next().copied().ok_or("too few words are saved".to_owned());
+        let mut word = || {
+            words
+                .next()
+                .copied()
+                .ok_or("too few words are saved".to_owned())
+        };
         let local = match (described.slots[slot as usize].value_type, word()?) {
             (ValueType::V128, Value::Half(low, 0)) => match word()? {
                 Value::Half(high, 1) if high == low => low,
-                other => return Err(format!("slot {slot} is saved as two halves, the second is {other:?}")),
+                other => {
+                    return Err(format!(
+                        "slot {slot} is saved as two halves, the second is {other:?}"
+                    ));
+                }
             },
             (ty, Value::Local(local)) if ty != ValueType::V128 => local,
             (ty, value) => return Err(format!("slot {slot} of type {ty:?} is saved as {value:?}")),
@@ -224,7 +262,9 @@ pub(super) fn saved_locals(
         saved.insert(slot, local);
     }
     match words.next() {
-        Some(word) => Err(format!("more words are saved than live slots need: {word:?}")),
+        Some(word) => Err(format!(
+            "more words are saved than live slots need: {word:?}"
+        )),
         None => Ok(saved),
     }
 }

@@ -24,7 +24,9 @@ impl Liveness {
             for at in (0..body.ops.len()).rev() {
                 let mut live = vec![0_u64; words];
                 for &next in &successors[at] {
-                    live.iter_mut().zip(&before[next]).for_each(|(live, next)| *live |= next);
+                    live.iter_mut()
+                        .zip(&before[next])
+                        .for_each(|(live, next)| *live |= next);
                 }
                 match body.ops[at] {
                     Operator::LocalGet { local_index } => {
@@ -48,7 +50,9 @@ impl Liveness {
     pub(super) fn before(&self, at: usize) -> impl Iterator<Item = u32> + '_ {
         let words = self.before.get(at).into_iter().flatten();
         (0_u32..).zip(words).flat_map(|(word, bits)| {
-            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| word * 64 + bit)
+            (0..64)
+                .filter(move |bit| bits >> bit & 1 == 1)
+                .map(move |bit| word * 64 + bit)
         })
     }
 }

@@ -87,7 +87,10 @@ impl<'m> Machine<'m> {
             locals,
             stack: Vec::new(),
             heights: HashMap::new(),
-            globals: state_global.map(|global| (global, state)).into_iter().collect(),
+            globals: state_global
+                .map(|global| (global, state))
+                .into_iter()
+                .collect(),
             known: HashMap::new(),
             saved: Vec::new(),
             poll_answer: None,
@@ -103,7 +106,8 @@ impl<'m> Machine<'m> {
     }
 
     pub(super) fn set_state(&mut self, state: i32) {
-        self.globals.extend(self.state_global.map(|global| (global, state)));
+        self.globals
+            .extend(self.state_global.map(|global| (global, state)));
     }
 
     /// Runs from an operator until something happens.
@@ -132,7 +136,9 @@ impl<'m> Machine<'m> {
 
     fn binary(&mut self, operator: impl Fn(i32, i32) -> i32) {
         let (b, a) = (self.pop_const(), self.pop_const());
-        let value = a.zip(b).map_or(Value::Unknown, |(a, b)| Value::Const(operator(a, b)));
+        let value = a
+            .zip(b)
+            .map_or(Value::Unknown, |(a, b)| Value::Const(operator(a, b)));
         self.stack.push(value);
     }
 
@@ -145,7 +151,9 @@ impl<'m> Machine<'m> {
             Value::Word(_) => Some(1),
             _ => None,
         };
-        let value = place(a).zip(place(b)).map(|(a, b)| i32::from(operator(a, b)));
+        let value = place(a)
+            .zip(place(b))
+            .map(|(a, b)| i32::from(operator(a, b)));
         self.stack.push(value.map_or(Value::Unknown, Value::Const));
     }
 
@@ -193,7 +201,10 @@ impl<'m> Machine<'m> {
             Operator::Call { function_index } => self.call(body, at, *function_index)?,
             Operator::CallIndirect { .. } => return Err(Event::Call { at, callee: None }),
             Operator::ReturnCall { function_index } => {
-                return Err(Event::Call { at, callee: Some(*function_index) });
+                return Err(Event::Call {
+                    at,
+                    callee: Some(*function_index),
+                });
             }
             op => self.straight(op).ok_or(foreign)?,
         }
@@ -274,7 +285,11 @@ impl<'m> Machine<'m> {
             Operator::RefIsNull => {
                 let value = self.pop();
                 let known = matches!(value, Value::Local(_) | Value::Word(_));
-                self.stack.push(if known { Value::Const(0) } else { Value::Unknown });
+                self.stack.push(if known {
+                    Value::Const(0)
+                } else {
+                    Value::Unknown
+                });
             }
             Operator::TableGrow { .. } => _ = self.pop(),
             Operator::TableGet { .. } => {}
@@ -296,7 +311,10 @@ impl<'m> Machine<'m> {
             }
             Role::Abi(Abi::SaveFrame) => {
                 let (safe_point, function) = (self.pop_value(), self.pop_value());
-                return Err(Event::Saved { function, safe_point });
+                return Err(Event::Saved {
+                    function,
+                    safe_point,
+                });
             }
             Role::Abi(Abi::LoadFrame) => {
                 self.pop();
@@ -309,7 +327,10 @@ impl<'m> Machine<'m> {
             }
             Role::Helper => self.call_helper(body, at, callee)?,
             Role::Abi(Abi::LoadCallee) | Role::Frames(_) | Role::Resume | Role::Plain => {
-                return Err(Event::Call { at, callee: Some(callee) });
+                return Err(Event::Call {
+                    at,
+                    callee: Some(callee),
+                });
             }
         }
         Ok(())
@@ -317,9 +338,10 @@ impl<'m> Machine<'m> {
 
     fn pop_value(&mut self) -> Value {
         match self.pop() {
-            Value::Local(local) => {
-                self.known.get(&local).map_or(Value::Local(local), |known| Value::Const(*known))
-            }
+            Value::Local(local) => self
+                .known
+                .get(&local)
+                .map_or(Value::Local(local), |known| Value::Const(*known)),
             value => value,
         }
     }
@@ -337,7 +359,9 @@ impl<'m> Machine<'m> {
         let outer_stack = std::mem::take(&mut self.stack);
         let outer_heights = std::mem::take(&mut self.heights);
         let event = self.run(body, 0);
-        let results = self.stack.split_off(self.stack.len().saturating_sub(ty.results().len()));
+        let results = self
+            .stack
+            .split_off(self.stack.len().saturating_sub(ty.results().len()));
         self.locals = outer_locals;
         self.stack = outer_stack;
         self.heights = outer_heights;

@@ -47,9 +47,7 @@ pub(super) fn problems(
             })
             .collect();
         // At the entry the function's own locals are zero.
-        let is_zero = |local: u32| {
-            point.kind == SafePointKind::Entry && local as usize >= params
-        };
+        let is_zero = |local: u32| point.kind == SafePointKind::Entry && local as usize >= params;
         for local in liveness
             .before(resumes_at)
             .filter(|local| !saved.contains(local) && !is_zero(*local))
@@ -69,7 +67,10 @@ pub(super) fn problems(
         if let Operator::Call { function_index } = op
             && reachable[at]
             && description.function(*function_index).is_some()
-            && !described.safe_points.iter().any(|point| point.offset as usize == body.offsets[at])
+            && !described
+                .safe_points
+                .iter()
+                .any(|point| point.offset as usize == body.offsets[at])
         {
             problems.push((None, format!("the call at operator {at} is no safe point")));
         }
@@ -78,7 +79,11 @@ pub(super) fn problems(
 }
 
 /// Function that a call in the original calls.
-pub(super) fn callee(original: &Decoded<'_>, described: &Function, point: SafePoint) -> Option<u32> {
+pub(super) fn callee(
+    original: &Decoded<'_>,
+    described: &Function,
+    point: SafePoint,
+) -> Option<u32> {
     let body = original.body(described.index)?;
     match body.ops[operator_at(body, point).ok()?] {
         Operator::Call { function_index } => Some(function_index),
@@ -93,7 +98,12 @@ fn import_problems(described: &Function) -> Vec<(Option<u32>, String)> {
     imports
         .filter(|(_, point)| point.kind == SafePointKind::Import)
         .filter(|(id, _)| described.live_slots(*id) != Some(&all[..]))
-        .map(|(id, _)| (Some(id), "an argument of the import is not saved".to_owned()))
+        .map(|(id, _)| {
+            (
+                Some(id),
+                "an argument of the import is not saved".to_owned(),
+            )
+        })
         .collect()
 }
 
@@ -103,11 +113,15 @@ fn operator_at(body: &Body<'_>, point: SafePoint) -> Result<usize, String> {
     }
     let at = body.offsets.binary_search(&(point.offset as usize));
     let at = at.map_err(|_| format!("there is no operator at offset {:#x}", point.offset))?;
-    let fits = match (&body.ops[at], point.kind) {
+    let fits = matches!(
+        (&body.ops[at], point.kind),
         (Operator::Loop { .. }, SafePointKind::Loop)
-        | (Operator::Call { .. }, SafePointKind::Call)
-        | (Operator::CallIndirect { .. }, SafePointKind::CallIndirect) => true,
-        _ => false,
-    };
-    if fits { Ok(at) } else { Err(format!("{:?} stands at a {:?}", point.kind, body.ops[at])) }
+            | (Operator::Call { .. }, SafePointKind::Call)
+            | (Operator::CallIndirect { .. }, SafePointKind::CallIndirect)
+    );
+    if fits {
+        Ok(at)
+    } else {
+        Err(format!("{:?} stands at a {:?}", point.kind, body.ops[at]))
+    }
 }

@@ -15,22 +15,23 @@ pub(super) struct StaleRead {
 }
 
 /// Follows all paths on which the guest runs, or unwinds anew, from after a landing's call.
-pub(super) fn stale_reads(frames: &Frames<'_>, landing: usize, stale: Vec<u64>) -> Vec<StaleRead> {
+pub(super) fn stale_reads(frames: &Frames<'_>, landing: usize, stale: &[u64]) -> Vec<StaleRead> {
     let body = frames.body;
     let mut before: Vec<Option<Vec<u64>>> = vec![None; body.ops.len()];
     let mut work = Vec::new();
     let mut reads = Vec::new();
     for next in successors(frames, landing) {
-        before[next] = Some(stale.clone());
+        before[next] = Some(stale.to_vec());
         work.push(next);
     }
     while let Some(at) = work.pop() {
         let mut stale = before[at].clone().unwrap_or_default();
         match body.ops[at] {
             Operator::LocalGet { local_index } if contains(&stale, local_index) => {
-                if !reads.iter().any(|read: &StaleRead| read.at == at) {
-                    reads.push(StaleRead { at, local: local_index });
-                }
+                reads.push(StaleRead {
+                    at,
+                    local: local_index,
+                });
             }
             Operator::LocalSet { local_index } | Operator::LocalTee { local_index } => {
                 stale[local_index as usize / 64] &= !(1 << (local_index % 64));

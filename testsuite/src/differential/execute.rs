@@ -30,13 +30,20 @@ pub(super) fn execute(
     way: Way,
     shape: &Shape,
 ) -> Result<Run> {
-    let mut run = Run { trace: Trace::default(), stops: 0, polls: 0 };
+    let mut run = Run {
+        trace: Trace::default(),
+        stops: 0,
+        polls: 0,
+    };
     let mut solo: Option<Solo> = None;
     for entry in &shape.entries {
         let mut current = match solo.take() {
             Some(current) => current,
             None => {
-                let host = Host { again: shape.again.clone(), ..Host::default() };
+                let host = Host {
+                    again: shape.again.clone(),
+                    ..Host::default()
+                };
                 match Solo::new(engine, imports::define, Arc::clone(program), way, host) {
                     Ok(new) => {
                         run.trace.events.push(Event::Instantiated(None));
@@ -54,7 +61,8 @@ pub(super) fn execute(
         let arguments = entry.arguments(current.store())?;
         let outcome = current.call(&entry.export, &arguments);
         let (store, live) = current.parts();
-        run.trace.observe_call(store, live, shape, &entry.export, &outcome)?;
+        run.trace
+            .observe_call(store, live, shape, &entry.export, &outcome)?;
         run.trace.observe_state(store, live, shape)?;
         if outcome.is_ok() {
             solo = Some(current);

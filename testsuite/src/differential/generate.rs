@@ -25,12 +25,18 @@ pub fn generate(input: &[u8]) -> Option<Vec<u8>> {
     // that handles them at all has one. So they become function references: that keeps a module
     // valid, since the two types have the same operators.
     let keep = input.first()? % KEEP_EXTERNREF == 0;
-    if keep { Some(wasm) } else { without_externref(&wasm) }
+    if keep {
+        Some(wasm)
+    } else {
+        without_externref(&wasm)
+    }
 }
 
 fn without_externref(wasm: &[u8]) -> Option<Vec<u8>> {
     let mut module = wasm_encoder::Module::new();
-    ExternrefToFuncref.parse_core_module(&mut module, Parser::new(0), wasm).ok()?;
+    ExternrefToFuncref
+        .parse_core_module(&mut module, Parser::new(0), wasm)
+        .ok()?;
     Some(module.finish())
 }
 

@@ -5,8 +5,8 @@
 //! with the same arguments in the same order. `env.again` enters the guest anew, once at a time.
 
 use wasmtime::{
-    Caller, Extern, Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref,
-    RefType, Result, Table, TableType, Val, ValType,
+    Caller, Extern, Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType,
+    Result, Table, TableType, Val, ValType,
 };
 
 use crate::subject::{Host, Store};
@@ -48,14 +48,25 @@ pub(super) fn define(linker: &mut Linker<Host>, store: &mut Store) -> Result<()>
     linker.func_wrap(ENV, "mix32", |mut caller: Caller<'_, Host>, a: i32| {
         caller.data_mut().calls.record(2, &[a as u64]) as i32
     })?;
-    linker.func_wrap(ENV, "mix64", |mut caller: Caller<'_, Host>, a: i64, b: i32| {
-        caller.data_mut().calls.record(3, &[a as u64, b as u64]) as i64
-    })?;
-    linker.func_wrap(ENV, "mixf", |mut caller: Caller<'_, Host>, a: f32, b: f64| {
-        let bits = caller.data_mut().calls.record(4, &[u64::from(a.to_bits()), b.to_bits()]);
-        // A whole number, so that no NaN payload enters the guest.
-        f64::from(bits as i32)
-    })?;
+    linker.func_wrap(
+        ENV,
+        "mix64",
+        |mut caller: Caller<'_, Host>, a: i64, b: i32| {
+            caller.data_mut().calls.record(3, &[a as u64, b as u64]) as i64
+        },
+    )?;
+    linker.func_wrap(
+        ENV,
+        "mixf",
+        |mut caller: Caller<'_, Host>, a: f32, b: f64| {
+            let bits = caller
+                .data_mut()
+                .calls
+                .record(4, &[u64::from(a.to_bits()), b.to_bits()]);
+            // A whole number, so that no NaN payload enters the guest.
+            f64::from(bits as i32)
+        },
+    )?;
     linker.func_wrap(ENV, "again", again)?;
 
     let constant = GlobalType::new(ValType::I32, Mutability::Const);
@@ -81,7 +92,9 @@ fn again(mut caller: Caller<'_, Host>, which: i32) -> Result<i32> {
     }
     let names = &caller.data().again;
     let name = names[which as u32 as usize % names.len()].clone();
-    let Some(Extern::Func(function)) = caller.get_export(&name) else { return Ok(answer) };
+    let Some(Extern::Func(function)) = caller.get_export(&name) else {
+        return Ok(answer);
+    };
     let mut results = vec![Val::I32(0); function.ty(&caller).results().len()];
     caller.data_mut().inside_again = true;
     let outcome = function.call(&mut caller, &[], &mut results);

@@ -21,7 +21,7 @@ use wasmtime::{Engine, Module};
 
 use crate::Way;
 use crate::checker;
-use crate::engine::{Watchdog, deterministic_engine};
+use crate::engine::{Watchdog, deterministic_engine, in_deep_thread};
 use crate::subject::{NotPrepared, Program, rewrite};
 use execute::execute;
 use shape::Shape;
@@ -56,7 +56,10 @@ impl CheckOutcome {
     /// # Panics
     /// Executions differ.
     pub fn unwrap(self) {
-        if let Self::Failed { way, difference, .. } = self {
+        if let Self::Failed {
+            way, difference, ..
+        } = self
+        {
             panic!("{way} differs from the original: {difference}");
         }
     }
@@ -80,20 +83,35 @@ pub fn check(input: &[u8]) -> CheckOutcome {
 /// This machine cannot run the engine's configuration at all.
 #[must_use]
 pub fn check_module(wasm: &[u8]) -> CheckOutcome {
+    in_deep_thread(|| compare_all_ways(wasm))
+}
+
+fn compare_all_ways(wasm: &[u8]) -> CheckOutcome {
     let engine = shared_engine();
     let original = match Module::new(engine, wasm) {
         Ok(module) => module,
         Err(error) => return CheckOutcome::Skipped(format!("wasmtime refuses it: {error}")),
     };
     let shape = Shape::new(&original, wasm);
-    let oracle = match execute(engine, &Arc::new(Program::Original(original)), Way::Original, &shape) {
+    let oracle = match execute(
+        engine,
+        &Arc::new(Program::Original(original)),
+        Way::Original,
+        &shape,
+    ) {
         Ok(run) => run.trace,
-        Err(error) => return CheckOutcome::Skipped(format!("the original does not run: {error:#}")),
+        Err(error) => {
+            return CheckOutcome::Skipped(format!("the original does not run: {error:#}"));
+        }
     };
     if oracle.exhausted_stack() {
         return CheckOutcome::Skipped("the original exhausts the stack".to_owned());
     }
-    let failed = |way, difference| CheckOutcome::Failed { way, difference, wasm: wasm.to_vec() };
+    let failed = |way, difference| CheckOutcome::Failed {
+        way,
+        difference,
+        wasm: wasm.to_vec(),
+    };
     let broken = |not_prepared| match not_prepared {
         NotPrepared::Refused(construct) => {
             let kind = construct.split(" (").next().unwrap_or(&construct);

@@ -23,13 +23,23 @@ pub(super) enum Event {
     /// An instance was made and its start function run.
     Instantiated(Option<Ending>),
     /// An export was called.
-    Called { export: String, outcome: Result<Vec<Value>, Ending> },
+    Called {
+        export: String,
+        outcome: Result<Vec<Value>, Ending>,
+    },
     /// A global's value.
     Global { export: String, value: Value },
     /// A memory's size in bytes and a digest of its contents.
-    Memory { export: String, size: usize, digest: u64 },
+    Memory {
+        export: String,
+        size: usize,
+        digest: u64,
+    },
     /// A table's elements.
-    Table { export: String, elements: Vec<Value> },
+    Table {
+        export: String,
+        elements: Vec<Value>,
+    },
     /// All calls of imports so far.
     Imports(CallLog),
 }
@@ -76,9 +86,11 @@ impl Trace {
     #[must_use]
     pub(super) fn exhausted_stack(&self) -> bool {
         self.events.iter().any(|event| match event {
-            Event::Instantiated(Some(ending)) | Event::Called { outcome: Err(ending), .. } => {
-                *ending == Ending::Trap(Trap::StackOverflow)
-            }
+            Event::Instantiated(Some(ending))
+            | Event::Called {
+                outcome: Err(ending),
+                ..
+            } => *ending == Ending::Trap(Trap::StackOverflow),
             _ => false,
         })
     }
@@ -92,7 +104,11 @@ impl Trace {
             Some(event) => format!("{event:?}"),
             None => "nothing more".to_owned(),
         };
-        Some(format!("event {at}: expected {}, found {}", show(self), show(other)))
+        Some(format!(
+            "event {at}: expected {}, found {}",
+            show(self),
+            show(other)
+        ))
     }
 
     /// Adds the values of all exported globals, memories and tables, and the import calls.
@@ -112,20 +128,27 @@ impl Trace {
                 Some(Extern::Global(global)) => {
                     let value = global.get(&mut *store);
                     let value = functions.value(store, &value)?;
-                    self.events.push(Event::Global { export: export.clone(), value });
+                    self.events.push(Event::Global {
+                        export: export.clone(),
+                        value,
+                    });
                 }
                 Some(Extern::Memory(memory)) => {
                     let mut hasher = DefaultHasher::new();
                     hasher.write(memory.data(&*store));
                     let (size, digest) = (memory.data_size(&*store), hasher.finish());
-                    self.events.push(Event::Memory { export: export.clone(), size, digest });
+                    self.events.push(Event::Memory {
+                        export: export.clone(),
+                        size,
+                        digest,
+                    });
                 }
                 Some(Extern::Table(table)) => {
                     let elements: Result<Vec<_>> = (0..table.size(&*store))
                         .filter_map(|at| table.get(&mut *store, at))
                         .collect::<Vec<_>>()
                         .into_iter()
-                        .map(|element| functions.value(store, &from_ref(element)))
+                        .map(|element| functions.value(store, &from_ref(&element)))
                         .collect();
                     let (export, elements) = (export.clone(), elements?);
                     self.events.push(Event::Table { export, elements });
@@ -152,23 +175,28 @@ impl Trace {
         let outcome = match outcome {
             Ok(values) => {
                 let functions = Functions::new(store, live, shape);
-                let values: Result<Vec<_>> =
-                    values.iter().map(|value| functions.value(store, value)).collect();
+                let values: Result<Vec<_>> = values
+                    .iter()
+                    .map(|value| functions.value(store, value))
+                    .collect();
                 Ok(values?)
             }
             Err(error) => Err(Ending::new(error)),
         };
-        self.events.push(Event::Called { export: export.to_owned(), outcome });
+        self.events.push(Event::Called {
+            export: export.to_owned(),
+            outcome,
+        });
         Ok(())
     }
 }
 
-fn from_ref(element: Ref) -> Val {
+fn from_ref(element: &Ref) -> Val {
     match element {
-        Ref::Func(function) => Val::FuncRef(function),
-        Ref::Extern(value) => Val::ExternRef(value),
-        Ref::Any(value) => Val::AnyRef(value),
-        Ref::Exn(value) => Val::ExnRef(value),
+        Ref::Func(function) => Val::FuncRef(*function),
+        Ref::Extern(value) => Val::ExternRef(*value),
+        Ref::Any(value) => Val::AnyRef(*value),
+        Ref::Exn(value) => Val::ExnRef(*value),
     }
 }
 

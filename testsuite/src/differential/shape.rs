@@ -40,10 +40,14 @@ impl Shape {
     #[must_use]
     pub(super) fn new(module: &Module, wasm: &[u8]) -> Self {
         let mut shape = Self::default();
-        let imported =
-            module.imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count();
+        let imported = module
+            .imports()
+            .filter(|import| matches!(import.ty(), ExternType::Func(_)))
+            .count();
         for payload in Parser::new(0).parse_all(wasm).filter_map(Result::ok) {
-            let Payload::ExportSection(exports) = payload else { continue };
+            let Payload::ExportSection(exports) = payload else {
+                continue;
+            };
             for export in exports.into_iter().filter_map(Result::ok) {
                 shape.exports.push(export.name.to_owned());
                 if export.kind == ExternalKind::Func {
@@ -52,14 +56,19 @@ impl Shape {
             }
         }
         for (name, index) in &shape.functions {
-            let Some(ExternType::Func(ty)) = module.get_export(name) else { continue };
+            let Some(ExternType::Func(ty)) = module.get_export(name) else {
+                continue;
+            };
             if (*index as usize) < imported || shape.entries.len() == ENTRIES {
                 continue;
             }
             if ty.params().len() == 0 && shape.again.len() < AGAIN {
                 shape.again.push(name.clone());
             }
-            shape.entries.push(Entry { export: name.clone(), parameters: ty.params().collect() });
+            shape.entries.push(Entry {
+                export: name.clone(),
+                parameters: ty.params().collect(),
+            });
         }
         shape
     }

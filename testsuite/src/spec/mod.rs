@@ -33,7 +33,10 @@ pub fn run_file(engine: &Engine, file: &SuiteFile, ways: &[Way], report: &mut Re
     let script = match Script::parse(file.text) {
         Ok(script) => script,
         Err(error) => {
-            report.skip_file(file, &format!("the text parser does not read the file: {error}"));
+            report.skip_file(
+                file,
+                &format!("the text parser does not read the file: {error}"),
+            );
             return;
         }
     };

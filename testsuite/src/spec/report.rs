@@ -129,12 +129,19 @@ impl Report {
             .expect("writing to a string");
         };
         line(["proposal", "files", "way", "passed", "failed", "skipped"]);
-        for group in order.iter().filter_map(|name| self.groups.iter().find(|g| g.name == *name)) {
+        for group in order
+            .iter()
+            .filter_map(|name| self.groups.iter().find(|g| g.name == *name))
+        {
             for (index, (way, totals)) in group.ways.iter().enumerate() {
                 let first = index == 0;
                 line([
                     if first { &group.name } else { "" },
-                    &if first { group.files.to_string() } else { String::new() },
+                    &if first {
+                        group.files.to_string()
+                    } else {
+                        String::new()
+                    },
                     &way.to_string(),
                     &totals.passed.to_string(),
                     &totals.failed.to_string(),
@@ -146,7 +153,11 @@ impl Report {
             writeln!(text, "skipped {count:>6}: {reason}").expect("writing to a string");
         }
         writeln!(text, "{} stops and resumes", self.stops).expect("writing to a string");
-        let Totals { passed, failed, skipped } = self.totals_of_all();
+        let Totals {
+            passed,
+            failed,
+            skipped,
+        } = self.totals_of_all();
         writeln!(text, "{passed} passed, {failed} failed, {skipped} skipped")
             .expect("writing to a string");
         text
@@ -158,19 +169,30 @@ impl Report {
     }
 
     fn group(&mut self, name: &str) -> &mut Group {
-        let at = self.groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
-            self.groups.push(Group { name: name.to_owned(), files: 0, ways: Vec::new() });
-            self.groups.len() - 1
-        });
+        let at = self
+            .groups
+            .iter()
+            .position(|group| group.name == name)
+            .unwrap_or_else(|| {
+                self.groups.push(Group {
+                    name: name.to_owned(),
+                    files: 0,
+                    ways: Vec::new(),
+                });
+                self.groups.len() - 1
+            });
         &mut self.groups[at]
     }
 
     fn totals(&mut self, group: &str, way: Way) -> &mut Totals {
         let ways = &mut self.group(group).ways;
-        let at = ways.iter().position(|(known, _)| *known == way).unwrap_or_else(|| {
-            ways.push((way, Totals::default()));
-            ways.len() - 1
-        });
+        let at = ways
+            .iter()
+            .position(|(known, _)| *known == way)
+            .unwrap_or_else(|| {
+                ways.push((way, Totals::default()));
+                ways.len() - 1
+            });
         &mut ways[at].1
     }
 }

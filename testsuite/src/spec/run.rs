@@ -14,11 +14,15 @@ pub(crate) fn run(engine: &Engine, way: Way, script: &Script) -> (Vec<Verdict>, 
     match World::new(engine, way, script) {
         Ok(mut world) => {
             let commands = script.commands.iter();
-            let verdicts =
-                commands.map(|command| execute(engine, way, &mut world, command)).collect();
+            let verdicts = commands
+                .map(|command| execute(engine, way, &mut world, command))
+                .collect();
             (verdicts, world.stops())
         }
-        Err(error) => (vec![Verdict::Failed(format!("{error:#}")); script.commands.len()], 0),
+        Err(error) => (
+            vec![Verdict::Failed(format!("{error:#}")); script.commands.len()],
+            0,
+        ),
     }
 }
 
@@ -45,11 +49,11 @@ fn execute(engine: &Engine, way: Way, world: &mut World<'_>, command: &Command) 
             Ok(Err(error)) => Verdict::Failed(format!("expected results, found {}", show(&error))),
             Err(absent) => absence(absent),
         },
-        Action::AssertTrap { execute, message } => {
-            ends(world.execute(execute), &format!("the trap `{message}`"), |error| {
-                is_trap(error, message)
-            })
-        }
+        Action::AssertTrap { execute, message } => ends(
+            world.execute(execute),
+            &format!("the trap `{message}`"),
+            |error| is_trap(error, message),
+        ),
         Action::AssertExhaustion { invoke, message } => {
             ends(world.invoke(invoke), message, is_exhaustion)
         }
@@ -102,11 +106,9 @@ fn refused(engine: &Engine, way: Way, wasm: &Encoded) -> Verdict {
         (Ok(wasm), Way::Original) => Verdict::check(Module::new(engine, wasm).is_err(), || {
             "the engine accepts the module".to_owned()
         }),
-        (Ok(wasm), Way::Rewritten) => {
-            Verdict::check(refusal(wasm).is_some(), || {
-                "the rewriter accepts the module".to_owned()
-            })
-        }
+        (Ok(wasm), Way::Rewritten) => Verdict::check(refusal(wasm).is_some(), || {
+            "the rewriter accepts the module".to_owned()
+        }),
         (Err(_), Way::Rewritten) | (_, Way::Resumed(_)) => Verdict::Done,
     }
 }

@@ -36,13 +36,22 @@ pub(crate) enum Action {
     /// Define a module only.
     Definition { name: Option<String>, wasm: Encoded },
     /// Instantiate a defined module.
-    Instance { name: Option<String>, definition: Option<String> },
+    Instance {
+        name: Option<String>,
+        definition: Option<String>,
+    },
     /// Make an instance's exports importable.
-    Register { name: String, instance: Option<String> },
+    Register {
+        name: String,
+        instance: Option<String>,
+    },
     /// Call an export and expect no particular result.
     Invoke(Invoke),
     /// Results must match.
-    AssertReturn { execute: Execute, expected: Vec<Expected> },
+    AssertReturn {
+        execute: Execute,
+        expected: Vec<Expected>,
+    },
     /// It must trap.
     AssertTrap { execute: Execute, message: String },
     /// It must overflow the stack.
@@ -76,7 +85,10 @@ pub(crate) enum Execute {
     /// Instantiating a module.
     Instantiate(Encoded),
     /// Reading an exported global.
-    Get { instance: Option<String>, global: String },
+    Get {
+        instance: Option<String>,
+        global: String,
+    },
 }
 
 /// An argument of a call.
@@ -185,7 +197,10 @@ impl Script {
         let commands = wast
             .directives
             .into_iter()
-            .map(|directive| Command { line: line(directive.span()), action: action(directive) })
+            .map(|directive| Command {
+                line: line(directive.span()),
+                action: action(directive),
+            })
             .collect();
         Ok(Self { commands })
     }
@@ -193,19 +208,27 @@ impl Script {
 
 fn action(directive: WastDirective<'_>) -> Action {
     match directive {
-        WastDirective::Module(mut module) => {
-            Action::Module { name: id(module.name()), wasm: encode(&mut module) }
+        WastDirective::Module(mut module) => Action::Module {
+            name: id(module.name()),
+            wasm: encode(&mut module),
+        },
+        WastDirective::ModuleDefinition(mut module) => Action::Definition {
+            name: id(module.name()),
+            wasm: encode(&mut module),
+        },
+        WastDirective::ModuleInstance {
+            instance, module, ..
+        } => Action::Instance {
+            name: id(instance),
+            definition: id(module),
+        },
+        WastDirective::Register { name, module, .. } => Action::Register {
+            name: name.to_owned(),
+            instance: id(module),
+        },
+        WastDirective::Invoke(call) => {
+            invoke(call).map_or_else(Action::Unsupported, Action::Invoke)
         }
-        WastDirective::ModuleDefinition(mut module) => {
-            Action::Definition { name: id(module.name()), wasm: encode(&mut module) }
-        }
-        WastDirective::ModuleInstance { instance, module, .. } => {
-            Action::Instance { name: id(instance), definition: id(module) }
-        }
-        WastDirective::Register { name, module, .. } => {
-            Action::Register { name: name.to_owned(), instance: id(module) }
-        }
-        WastDirective::Invoke(call) => invoke(call).map_or_else(Action::Unsupported, Action::Invoke),
         WastDirective::AssertReturn { exec, results, .. } => {
             let expected: Result<Vec<_>, _> = results.into_iter().map(expected).collect();
             match (execute(exec), expected) {
@@ -214,11 +237,17 @@ fn action(directive: WastDirective<'_>) -> Action {
             }
         }
         WastDirective::AssertTrap { exec, message, .. } => match execute(exec) {
-            Ok(execute) => Action::AssertTrap { execute, message: message.to_owned() },
+            Ok(execute) => Action::AssertTrap {
+                execute,
+                message: message.to_owned(),
+            },
             Err(what) => Action::Unsupported(what),
         },
         WastDirective::AssertExhaustion { call, message, .. } => match invoke(call) {
-            Ok(invoke) => Action::AssertExhaustion { invoke, message: message.to_owned() },
+            Ok(invoke) => Action::AssertExhaustion {
+                invoke,
+                message: message.to_owned(),
+            },
             Err(what) => Action::Unsupported(what),
         },
         WastDirective::AssertException { exec, .. } => match execute(exec) {
@@ -226,12 +255,12 @@ fn action(directive: WastDirective<'_>) -> Action {
             Err(what) => Action::Unsupported(what),
         },
         WastDirective::AssertMalformed { mut module, .. }
-        | WastDirective::AssertInvalid { mut module, .. } => {
-            Action::AssertRefused { wasm: encode(&mut module) }
-        }
-        WastDirective::AssertUnlinkable { mut module, .. } => {
-            Action::AssertUnlinkable { wasm: module.encode().map_err(|error| error.message()) }
-        }
+        | WastDirective::AssertInvalid { mut module, .. } => Action::AssertRefused {
+            wasm: encode(&mut module),
+        },
+        WastDirective::AssertUnlinkable { mut module, .. } => Action::AssertUnlinkable {
+            wasm: module.encode().map_err(|error| error.message()),
+        },
         WastDirective::AssertInvalidCustom { .. } => Action::Unsupported("assert_invalid_custom"),
         WastDirective::AssertMalformedCustom { .. } => {
             Action::Unsupported("assert_malformed_custom")
@@ -256,9 +285,10 @@ fn execute(execute: WastExecute<'_>) -> Result<Execute, &'static str> {
         WastExecute::Wat(mut module) => {
             Execute::Instantiate(module.encode().map_err(|error| error.message()))
         }
-        WastExecute::Get { module, global, .. } => {
-            Execute::Get { instance: id(module), global: global.to_owned() }
-        }
+        WastExecute::Get { module, global, .. } => Execute::Get {
+            instance: id(module),
+            global: global.to_owned(),
+        },
     })
 }
 
@@ -272,7 +302,9 @@ fn invoke(call: WastInvoke<'_>) -> Result<Invoke, &'static str> {
 }
 
 fn argument(argument: WastArg<'_>) -> Result<Argument, &'static str> {
-    let WastArg::Core(argument) = argument else { return Err("component value") };
+    let WastArg::Core(argument) = argument else {
+        return Err("component value");
+    };
     Ok(match argument {
         WastArgCore::I32(value) => Argument::I32(value),
         WastArgCore::I64(value) => Argument::I64(value),
@@ -286,7 +318,9 @@ fn argument(argument: WastArg<'_>) -> Result<Argument, &'static str> {
 }
 
 fn hierarchy(heap: &HeapType<'_>) -> Result<Hierarchy, &'static str> {
-    let HeapType::Abstract { shared: false, ty } = heap else { return Err("null of a named type") };
+    let HeapType::Abstract { shared: false, ty } = heap else {
+        return Err("null of a named type");
+    };
     Ok(match ty {
         AbstractHeapType::Func | AbstractHeapType::NoFunc => Hierarchy::Func,
         AbstractHeapType::Extern | AbstractHeapType::NoExtern => Hierarchy::Extern,
@@ -302,7 +336,9 @@ fn hierarchy(heap: &HeapType<'_>) -> Result<Hierarchy, &'static str> {
 }
 
 fn expected(result: WastRet<'_>) -> Result<Expected, &'static str> {
-    let WastRet::Core(result) = result else { return Err("component value") };
+    let WastRet::Core(result) = result else {
+        return Err("component value");
+    };
     expected_core(result)
 }
 
@@ -312,7 +348,7 @@ fn expected_core(result: WastRetCore<'_>) -> Result<Expected, &'static str> {
         WastRetCore::I64(value) => Expected::I64(value),
         WastRetCore::F32(pattern) => Expected::F32(f32_pattern(pattern)),
         WastRetCore::F64(pattern) => Expected::F64(f64_pattern(pattern)),
-        WastRetCore::V128(pattern) => vector(pattern),
+        WastRetCore::V128(pattern) => vector(&pattern),
         WastRetCore::RefNull(_) => Expected::Null,
         WastRetCore::RefExtern(value) => Expected::Extern(value),
         WastRetCore::RefHost(value) => Expected::Host(value),
@@ -346,13 +382,18 @@ fn f64_pattern(pattern: NanPattern<F64>) -> FloatPattern<u64> {
     }
 }
 
-fn vector(pattern: V128Pattern) -> Expected {
+fn vector(pattern: &V128Pattern) -> Expected {
     let lanes = |lanes: &[&[u8]]| {
-        let bytes: [u8; 16] = lanes.concat().try_into().expect("a vector's lanes fill 16 bytes");
+        let bytes: [u8; 16] = lanes
+            .concat()
+            .try_into()
+            .expect("a vector's lanes fill 16 bytes");
         Expected::V128(u128::from_le_bytes(bytes))
     };
     match pattern {
-        V128Pattern::I8x16(values) => lanes(&values.map(i8::to_le_bytes).each_ref().map(|b| &b[..])),
+        V128Pattern::I8x16(values) => {
+            lanes(&values.map(i8::to_le_bytes).each_ref().map(|b| &b[..]))
+        }
         V128Pattern::I16x8(values) => {
             lanes(&values.map(i16::to_le_bytes).each_ref().map(|b| &b[..]))
         }

@@ -1,8 +1,8 @@
 //! The `spectest` module that the suite's modules may import from.
 
 use wasmtime::{
-    Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType, Result,
-    SharedMemory, Table, TableType, Val,
+    Global, GlobalType, Linker, Memory, MemoryType, Mutability, Ref, RefType, Result, SharedMemory,
+    Table, TableType, Val,
 };
 
 use crate::subject::{Host, Store};
@@ -36,9 +36,17 @@ pub(crate) fn define(linker: &mut Linker<Host>, store: &mut Store) -> Result<()>
         linker.define(&mut *store, SPECTEST, name, global)?;
     }
     let null = Ref::Func(None);
-    let table = Table::new(&mut *store, TableType::new(RefType::FUNCREF, 10, Some(20)), null.clone())?;
+    let table = Table::new(
+        &mut *store,
+        TableType::new(RefType::FUNCREF, 10, Some(20)),
+        null.clone(),
+    )?;
     linker.define(&mut *store, SPECTEST, "table", table)?;
-    let table = Table::new(&mut *store, TableType::new64(RefType::FUNCREF, 10, Some(20)), null)?;
+    let table = Table::new(
+        &mut *store,
+        TableType::new64(RefType::FUNCREF, 10, Some(20)),
+        null,
+    )?;
     linker.define(&mut *store, SPECTEST, "table64", table)?;
     let memory = Memory::new(&mut *store, MemoryType::new(1, Some(2)))?;
     linker.define(&mut *store, SPECTEST, "memory", memory)?;

@@ -60,6 +60,10 @@ impl Suite {
             *self.copies.entry(file.parent).or_default() += 1;
             return;
         }
-        self.files.push(SuiteFile { group: file.parent, name: file.name, text: file.contents });
+        self.files.push(SuiteFile {
+            group: file.parent,
+            name: file.name,
+            text: file.contents,
+        });
     }
 }

@@ -49,12 +49,14 @@ pub(crate) fn matches(store: &mut Store, actual: &Val, expected: &Expected) -> R
         (Val::F32(actual), Expected::F32(expected)) => f32_matches(*actual, *expected),
         (Val::F64(actual), Expected::F64(expected)) => f64_matches(*actual, *expected),
         (Val::V128(actual), Expected::V128(expected)) => actual.as_u128() == *expected,
-        (Val::V128(actual), Expected::F32x4(lanes)) => lanes.iter().enumerate().all(|(i, lane)| {
-            f32_matches((actual.as_u128() >> (32 * i)) as u32, *lane)
-        }),
-        (Val::V128(actual), Expected::F64x2(lanes)) => lanes.iter().enumerate().all(|(i, lane)| {
-            f64_matches((actual.as_u128() >> (64 * i)) as u64, *lane)
-        }),
+        (Val::V128(actual), Expected::F32x4(lanes)) => lanes
+            .iter()
+            .enumerate()
+            .all(|(i, lane)| f32_matches((actual.as_u128() >> (32 * i)) as u32, *lane)),
+        (Val::V128(actual), Expected::F64x2(lanes)) => lanes
+            .iter()
+            .enumerate()
+            .all(|(i, lane)| f64_matches((actual.as_u128() >> (64 * i)) as u64, *lane)),
         (
             Val::FuncRef(None) | Val::ExternRef(None) | Val::AnyRef(None) | Val::ExnRef(None),
             Expected::Null,
@@ -63,21 +65,25 @@ pub(crate) fn matches(store: &mut Store, actual: &Val, expected: &Expected) -> R
         | (Val::ExternRef(Some(_)), Expected::Extern(None))
         | (Val::AnyRef(Some(_)), Expected::Object(ObjectKind::Any)) => true,
         (Val::ExternRef(Some(actual)), Expected::Extern(Some(expected))) => {
-            actual.data(&*store)?.and_then(|data| data.downcast_ref::<u32>()) == Some(expected)
+            actual
+                .data(&*store)?
+                .and_then(|data| data.downcast_ref::<u32>())
+                == Some(expected)
         }
         (Val::AnyRef(Some(actual)), Expected::Host(expected)) => {
             let actual = ExternRef::convert_any(&mut *store, *actual)?;
-            actual.data(&*store)?.and_then(|data| data.downcast_ref::<u32>()) == Some(expected)
+            actual
+                .data(&*store)?
+                .and_then(|data| data.downcast_ref::<u32>())
+                == Some(expected)
         }
-        (Val::AnyRef(Some(actual)), Expected::Object(kind)) => {
-            match kind {
-                ObjectKind::Any => true,
-                ObjectKind::Eq => actual.is_eqref(&*store)?,
-                ObjectKind::Array => actual.is_array(&*store)?,
-                ObjectKind::Struct => actual.is_struct(&*store)?,
-                ObjectKind::I31 => actual.is_i31(&*store)?,
-            }
-        }
+        (Val::AnyRef(Some(actual)), Expected::Object(kind)) => match kind {
+            ObjectKind::Any => true,
+            ObjectKind::Eq => actual.is_eqref(&*store)?,
+            ObjectKind::Array => actual.is_array(&*store)?,
+            ObjectKind::Struct => actual.is_struct(&*store)?,
+            ObjectKind::I31 => actual.is_i31(&*store)?,
+        },
         _ => false,
     })
 }
@@ -107,7 +113,10 @@ mod tests {
         assert!(f32_matches(0xffc0_0000, FloatPattern::Canonical));
         assert!(!f32_matches(0x7fc0_0001, FloatPattern::Canonical));
         assert!(f32_matches(0x7fc0_0001, FloatPattern::Arithmetic));
-        assert!(!f64_matches(0x7ff0_0000_0000_0001, FloatPattern::Arithmetic));
+        assert!(!f64_matches(
+            0x7ff0_0000_0000_0001,
+            FloatPattern::Arithmetic
+        ));
         assert!(f64_matches(1, FloatPattern::Bits(1)));
     }
 }

@@ -18,14 +18,20 @@ pub enum Verdict {
 impl Verdict {
     /// Passed, or failed with what `otherwise` says.
     pub(crate) fn check(holds: bool, otherwise: impl FnOnce() -> String) -> Self {
-        if holds { Self::Passed } else { Self::Failed(otherwise()) }
+        if holds {
+            Self::Passed
+        } else {
+            Self::Failed(otherwise())
+        }
     }
 }
 
 /// Is this error a trap with the given message of the suite?
 #[must_use]
 pub(crate) fn is_trap(error: &Error, message: &str) -> bool {
-    let Some(trap) = error.downcast_ref::<Trap>() else { return false };
+    let Some(trap) = error.downcast_ref::<Trap>() else {
+        return false;
+    };
     let actual = trap.to_string();
     if actual.contains(message) {
         return true;
@@ -43,7 +49,10 @@ pub(crate) fn is_trap(error: &Error, message: &str) -> bool {
 #[must_use]
 pub(crate) fn is_exhaustion(error: &Error) -> bool {
     matches!(error.downcast_ref(), Some(Trap::StackOverflow))
-        || matches!(error.downcast_ref(), Some(wasm_migrate::Error::StackTooSmall { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(wasm_migrate::Error::StackTooSmall { .. })
+        )
 }
 
 /// Did an exception leave the guest?

@@ -72,7 +72,11 @@ impl<'a> World<'a> {
     }
 
     /// Instantiates a noted module.
-    pub(crate) fn instantiate_definition(&mut self, name: Option<&str>, definition: Option<&str>) -> Executed {
+    pub(crate) fn instantiate_definition(
+        &mut self,
+        name: Option<&str>,
+        definition: Option<&str>,
+    ) -> Executed {
         let wasm = match definition {
             Some(definition) => self.definitions.get(definition).cloned(),
             None => self.latest_definition.clone(),
@@ -111,7 +115,9 @@ impl<'a> World<'a> {
     }
 
     fn make(&mut self, wasm: &Encoded, registered: bool) -> Result<Result<Resident>, Absent> {
-        let wasm = wasm.as_ref().map_err(|error| Absent::Failed(error.clone()))?;
+        let wasm = wasm
+            .as_ref()
+            .map_err(|error| Absent::Failed(error.clone()))?;
         let program = match Program::new(self.engine, wasm, self.way) {
             Ok(program) => Arc::new(program),
             Err(NotPrepared::Refused(construct)) => {
@@ -123,15 +129,24 @@ impl<'a> World<'a> {
             Err(NotPrepared::Engine(error)) => return Ok(Err(error)),
         };
         let module = program.module();
-        if let Some(absent) = module.imports().find_map(|import| self.missing.get(import.module())) {
+        if let Some(absent) = module
+            .imports()
+            .find_map(|import| self.missing.get(import.module()))
+        {
             return Err(absent.clone());
         }
-        let linked = registered || module.imports().any(is_shared);
+        let linked = registered || module.imports().any(|import| is_shared(&import));
         Ok(if linked {
             self.ensemble.add(&program).map(Resident::Member)
         } else {
-            Solo::new(self.engine, spectest::define, program, self.way, Host::default())
-                .map(|solo| Resident::Solo(Box::new(solo)))
+            Solo::new(
+                self.engine,
+                spectest::define,
+                program,
+                self.way,
+                Host::default(),
+            )
+            .map(|solo| Resident::Solo(Box::new(solo)))
         })
     }
 
@@ -147,9 +162,9 @@ impl<'a> World<'a> {
                 let named = self.ensemble.register(module, *member);
                 named.map_err(|error| Absent::Failed(format!("{error:#}")))
             }
-            Ok(Resident::Solo(_)) => {
-                Err(Absent::Failed("an instance to be registered stands alone".to_owned()))
-            }
+            Ok(Resident::Solo(_)) => Err(Absent::Failed(
+                "an instance to be registered stands alone".to_owned(),
+            )),
             Err(absent) => {
                 self.missing.insert(module.to_owned(), absent.clone());
                 Err(absent.clone())
@@ -169,13 +184,18 @@ impl<'a> World<'a> {
     /// Calls an export.
     pub(crate) fn invoke(&mut self, invoke: &Invoke) -> Executed {
         let number = self.number(invoke.instance.as_deref())?;
-        let resident = self.residents[number].as_mut().map_err(|absent| absent.clone())?;
+        let resident = self.residents[number]
+            .as_mut()
+            .map_err(|absent| absent.clone())?;
         let store = match resident {
             Resident::Solo(solo) => solo.store(),
             Resident::Member(_) => self.ensemble.store(),
         };
-        let arguments: Result<Vec<Val>> =
-            invoke.arguments.iter().map(|value| argument(store, *value)).collect();
+        let arguments: Result<Vec<Val>> = invoke
+            .arguments
+            .iter()
+            .map(|value| argument(store, *value))
+            .collect();
         let arguments = match arguments {
             Ok(arguments) => arguments,
             Err(error) => return Ok(Err(error)),
@@ -188,14 +208,18 @@ impl<'a> World<'a> {
 
     fn get(&mut self, instance: Option<&str>, global: &str) -> Executed {
         let number = self.number(instance)?;
-        let resident = self.residents[number].as_mut().map_err(|absent| absent.clone())?;
+        let resident = self.residents[number]
+            .as_mut()
+            .map_err(|absent| absent.clone())?;
         let (store, live) = match resident {
             Resident::Solo(solo) => solo.parts(),
             Resident::Member(member) => self.ensemble.parts(*member),
         };
         match live.instance().get_export(&mut *store, global) {
             Some(Extern::Global(global)) => Ok(Ok(vec![global.get(&mut *store)])),
-            _ => Err(Absent::Failed(format!("there is no exported global `{global}`"))),
+            _ => Err(Absent::Failed(format!(
+                "there is no exported global `{global}`"
+            ))),
         }
     }
 
@@ -210,7 +234,10 @@ impl<'a> World<'a> {
             Execute::Instantiate(_) => return Ok(self.ensemble.store()),
         };
         let number = self.number(name)?;
-        match self.residents[number].as_mut().map_err(|absent| absent.clone())? {
+        match self.residents[number]
+            .as_mut()
+            .map_err(|absent| absent.clone())?
+        {
             Resident::Solo(solo) => Ok(solo.store()),
             Resident::Member(_) => Ok(self.ensemble.store()),
         }
@@ -226,7 +253,7 @@ impl<'a> World<'a> {
 }
 
 /// Can others see what a module does to this import?
-fn is_shared(import: ImportType<'_>) -> bool {
+fn is_shared(import: &ImportType<'_>) -> bool {
     import.module() != spectest::SPECTEST || spectest::SHARED.contains(&import.name())
 }
 
@@ -242,7 +269,10 @@ fn registered_later(script: &Script) -> HashSet<usize> {
                 }
                 count += 1;
             }
-            Action::Register { instance: Some(instance), .. } => {
+            Action::Register {
+                instance: Some(instance),
+                ..
+            } => {
                 registered.extend(names.get(instance.as_str()));
             }
             Action::Register { instance: None, .. } => registered.extend(count.checked_sub(1)),

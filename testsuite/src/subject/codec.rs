@@ -16,9 +16,11 @@ impl ExternRefCodec<Host> for NumberCodec {
     ) -> Result<Vec<u8>, String> {
         let data = reference.data(&store).map_err(|error| error.to_string())?;
         let number = data.and_then(|data| data.downcast_ref::<u32>());
-        number.map(|number| number.to_le_bytes().to_vec()).ok_or_else(|| {
-            "expected a number of the test's host, found another kind of reference".to_owned()
-        })
+        number
+            .map(|number| number.to_le_bytes().to_vec())
+            .ok_or_else(|| {
+                "expected a number of the test's host, found another kind of reference".to_owned()
+            })
     }
 
     fn decode(
@@ -26,8 +28,9 @@ impl ExternRefCodec<Host> for NumberCodec {
         store: StoreContextMut<'_, Host>,
         bytes: &[u8],
     ) -> Result<Rooted<ExternRef>, String> {
-        let bytes: [u8; 4] =
-            bytes.try_into().map_err(|_| format!("expected 4 bytes, found {}", bytes.len()))?;
+        let bytes: [u8; 4] = bytes
+            .try_into()
+            .map_err(|_| format!("expected 4 bytes, found {}", bytes.len()))?;
         ExternRef::new(store, u32::from_le_bytes(bytes)).map_err(|error| error.to_string())
     }
 }

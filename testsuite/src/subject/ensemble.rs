@@ -32,7 +32,13 @@ impl Ensemble {
     /// The imports cannot be made.
     pub fn new(engine: &Engine, way: Way, define: DefineImports) -> Result<Self> {
         let (store, linker) = island(engine, define, Host::default())?;
-        Ok(Self { way, store, linker, members: Vec::new(), stops: 0 })
+        Ok(Self {
+            way,
+            store,
+            linker,
+            members: Vec::new(),
+            stops: 0,
+        })
     }
 
     /// Adds an instance, runs its start function, and answers its number.
@@ -46,7 +52,10 @@ impl Ensemble {
         self.store.set_epoch_deadline(TIME_LIMIT_TICKS);
         let live = Live::new(&mut self.store, &self.linker, program, migration_index)?;
         let member = self.members.len();
-        self.members.push(Member { live, migration: migration_index });
+        self.members.push(Member {
+            live,
+            migration: migration_index,
+        });
         self.run(member, Entry::Start)?;
         Ok(member)
     }
@@ -86,7 +95,13 @@ impl Ensemble {
     }
 
     fn run(&mut self, member: usize, entry: Entry<'_>) -> Result<Vec<Val>> {
-        let Self { way, store, members, stops, .. } = self;
+        let Self {
+            way,
+            store,
+            members,
+            stops,
+            ..
+        } = self;
         let Member { live, migration } = &members[member];
         store.set_epoch_deadline(TIME_LIMIT_TICKS);
         let guest = match live {
@@ -95,7 +110,10 @@ impl Ensemble {
         };
         let name = entry.name();
         let mut schedule = way.stops_every().map(Schedule::new);
-        arm(&mut store.data_mut().migrations[*migration], schedule.as_mut());
+        arm(
+            &mut store.data_mut().migrations[*migration],
+            schedule.as_mut(),
+        );
         let mut outcome = match entry {
             Entry::Start => guest.start(&mut *store),
             Entry::Export(name, arguments) => guest.call(&mut *store, name, arguments),
@@ -103,7 +121,10 @@ impl Ensemble {
         while let Ok(Outcome::Suspended) = outcome {
             *stops += 1;
             let state = guest.capture(&mut *store, name);
-            arm(&mut store.data_mut().migrations[*migration], schedule.as_mut());
+            arm(
+                &mut store.data_mut().migrations[*migration],
+                schedule.as_mut(),
+            );
             outcome = match state {
                 Ok(state) => guest.resume(&mut *store, &state),
                 // A shared table holds another member's function, which this member cannot name.
@@ -119,5 +140,8 @@ impl Ensemble {
 }
 
 fn is_foreign_function(error: &Error) -> bool {
-    matches!(error.downcast_ref::<CaptureError>(), Some(CaptureError::ForeignFunction(_)))
+    matches!(
+        error.downcast_ref::<CaptureError>(),
+        Some(CaptureError::ForeignFunction(_))
+    )
 }

@@ -32,7 +32,9 @@ impl Program {
     /// The module cannot be executed in this way.
     pub fn new(engine: &Engine, wasm: &[u8], way: Way) -> Result<Self, NotPrepared> {
         if !way.is_rewritten() {
-            return Module::new(engine, wasm).map(Self::Original).map_err(NotPrepared::Engine);
+            return Module::new(engine, wasm)
+                .map(Self::Original)
+                .map_err(NotPrepared::Engine);
         }
         Self::rewritten(engine, &rewrite(wasm)?)
     }
@@ -44,7 +46,9 @@ impl Program {
     pub fn rewritten(engine: &Engine, wasm: &[u8]) -> Result<Self, NotPrepared> {
         match Guest::new(engine, wasm) {
             Ok(guest) => Ok(Self::Rewritten(guest)),
-            Err(error) => Err(NotPrepared::Broken(format!("the output does not load: {error}"))),
+            Err(error) => Err(NotPrepared::Broken(format!(
+                "the output does not load: {error}"
+            ))),
         }
     }
 
@@ -73,5 +77,8 @@ pub fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, NotPrepared> {
 /// Why the rewriter does not accept a module, if it does not.
 #[must_use]
 pub fn refusal(wasm: &[u8]) -> Option<String> {
-    Migratizer::new().rewrite(wasm).err().map(|error| error.to_string())
+    Migratizer::new()
+        .rewrite(wasm)
+        .err()
+        .map(|error| error.to_string())
 }

@@ -39,7 +39,16 @@ impl Solo {
     ) -> Result<Self> {
         let (store, live) = fresh(engine, define, &program, host)?;
         let engine = engine.clone();
-        let mut solo = Self { engine, define, program, way, store, live, polls: 0, stops: 0 };
+        let mut solo = Self {
+            engine,
+            define,
+            program,
+            way,
+            store,
+            live,
+            polls: 0,
+            stops: 0,
+        };
         solo.run(Entry::Start)?;
         Ok(solo)
     }
@@ -83,7 +92,9 @@ impl Solo {
                 arm(&mut self.store.data_mut().migrations[0], schedule.as_mut());
                 match entry {
                     Entry::Start => guest.start(&mut self.store)?,
-                    Entry::Export(name, arguments) => guest.call(&mut self.store, name, arguments)?,
+                    Entry::Export(name, arguments) => {
+                        guest.call(&mut self.store, name, arguments)?
+                    }
                 }
             }
         };

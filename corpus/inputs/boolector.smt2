@@ -1,0 +1,12 @@
+; The two prime factors of a number: multiplication turned round. The model is unique.
+(set-logic QF_BV)
+(set-option :produce-models true)
+(declare-const p (_ BitVec 16))
+(declare-const q (_ BitVec 16))
+(define-fun wide ((x (_ BitVec 16))) (_ BitVec 32) ((_ zero_extend 16) x))
+(assert (= (bvmul (wide p) (wide q)) #x1D519897))
+(assert (bvult #x0001 p))
+(assert (bvule p q))
+(check-sat)
+(get-value (p q))
+(exit)

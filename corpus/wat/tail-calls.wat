@@ -1,0 +1,31 @@
+;; expect: 5273841187863900199
+;; Three million tail calls, direct, mutual and indirect: neither the native nor a saved stack may grow.
+(module
+  (type $step (func (param i32 i64) (result i64)))
+  (table funcref (elem $indirect_even $indirect_odd))
+  (func $mix (param $sum i64) (param $n i32) (result i64)
+    (i64.add (i64.rotl (local.get $sum) (i64.const 5)) (i64.extend_i32_u (local.get $n))))
+  (func $direct (type $step) (param $n i32) (param $sum i64) (result i64)
+    (if (i32.eqz (local.get $n)) (then (return (local.get $sum))))
+    (return_call $direct (i32.sub (local.get $n) (i32.const 1)) (call $mix (local.get $sum) (local.get $n))))
+  (func $even (type $step) (param $n i32) (param $sum i64) (result i64)
+    (if (i32.eqz (local.get $n)) (then (return (local.get $sum))))
+    (return_call $odd (i32.sub (local.get $n) (i32.const 1)) (i64.xor (local.get $sum) (i64.const 0x55))))
+  (func $odd (type $step) (param $n i32) (param $sum i64) (result i64)
+    (return_call $even (i32.sub (local.get $n) (i32.const 1)) (call $mix (local.get $sum) (local.get $n))))
+  (func $indirect_even (type $step) (param $n i32) (param $sum i64) (result i64)
+    (if (i32.eqz (local.get $n)) (then (return (local.get $sum))))
+    (return_call_indirect (type $step)
+      (i32.sub (local.get $n) (i32.const 1)) (call $mix (local.get $sum) (local.get $n))
+      (i32.and (local.get $n) (i32.const 1))))
+  (func $indirect_odd (type $step) (param $n i32) (param $sum i64) (result i64)
+    (if (i32.eqz (local.get $n)) (then (return (local.get $sum))))
+    (return_call_indirect (type $step)
+      (i32.sub (local.get $n) (i32.const 1)) (i64.mul (local.get $sum) (i64.const 3))
+      (i32.const 0)))
+  (func (export "run") (result i64)
+    (i64.xor
+      (call $direct (i32.const 1000000) (i64.const 1))
+      (i64.add
+        (call $even (i32.const 1000000) (i64.const 2))
+        (call $indirect_even (i32.const 1000000) (i64.const 3))))))

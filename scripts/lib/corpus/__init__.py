@@ -1,1 +1,0 @@
-"""Fetching, building and checking the programs of corpus/."""
