@@ -164,8 +164,9 @@ impl Description {
     /// Another ABI version, or bytes that are not a consistent description.
     pub fn decode(data: &[u8]) -> Result<Self, DecodeError> {
         let malformed = |what: &str| DecodeError::Malformed(what.to_owned());
-        let (version, body) =
-            data.split_first_chunk::<4>().ok_or_else(|| malformed("it has no version"))?;
+        let (version, body) = data
+            .split_first_chunk::<4>()
+            .ok_or_else(|| malformed("it has no version"))?;
         let found = u32::from_le_bytes(*version);
         if found != ABI_VERSION {
             return Err(DecodeError::Version { found });
@@ -182,7 +183,10 @@ impl Description {
     /// The function with the given original index.
     #[must_use]
     pub fn function(&self, index: u32) -> Option<&Function> {
-        let found = self.functions.binary_search_by_key(&index, |function| function.index).ok()?;
+        let found = self
+            .functions
+            .binary_search_by_key(&index, |function| function.index)
+            .ok()?;
         Some(&self.functions[found])
     }
 
@@ -198,7 +202,11 @@ impl Description {
                 }
             }
             let sets = function.live_sets.len();
-            if function.safe_points.iter().any(|point| point.live_set as usize >= sets) {
+            if function
+                .safe_points
+                .iter()
+                .any(|point| point.live_set as usize >= sets)
+            {
                 return Err("a safe point names a live set that is not there");
             }
         }

@@ -42,7 +42,9 @@ pub fn thousand_frames(runs: usize) -> anyhow::Result<f64> {
     let engine = Engine::default();
     let wasm = Migratizer::new().rewrite(PROGRAM.as_bytes())?.wasm;
     let guest = Guest::new(&engine, &wasm)?;
-    let times: Vec<f64> = (0..runs.max(5)).map(|_| once(&guest)).collect::<Result<_, _>>()?;
+    let times: Vec<f64> = (0..runs.max(5))
+        .map(|_| once(&guest))
+        .collect::<Result<_, _>>()?;
     Ok(median(times))
 }
 
@@ -50,11 +52,21 @@ fn once(guest: &Guest) -> anyhow::Result<f64> {
     let (mut source, source_instance) = instantiate(guest, false)?;
     let (mut destination, destination_instance) = instantiate(guest, true)?;
     let outcome = source_instance.call(&mut source, "down", &[Val::I32(DEPTH)])?;
-    anyhow::ensure!(matches!(outcome, Outcome::Suspended), "the program was not stopped");
+    anyhow::ensure!(
+        matches!(outcome, Outcome::Suspended),
+        "the program was not stopped"
+    );
     let state = source_instance.capture(&mut source, "down")?;
-    anyhow::ensure!(state.frames.len() == 1_000, "found {} frames", state.frames.len());
+    anyhow::ensure!(
+        state.frames.len() == 1_000,
+        "found {} frames",
+        state.frames.len()
+    );
     let outcome = destination_instance.resume(&mut destination, &state)?;
-    anyhow::ensure!(matches!(outcome, Outcome::Finished(_)), "the program did not end");
+    anyhow::ensure!(
+        matches!(outcome, Outcome::Finished(_)),
+        "the program did not end"
+    );
     let began = source.data().stopped_at.expect("the bottom was reached");
     Ok(began.elapsed().as_secs_f64() * 1e3)
 }
@@ -62,18 +74,30 @@ fn once(guest: &Guest) -> anyhow::Result<f64> {
 fn instantiate(guest: &Guest, over: bool) -> anyhow::Result<(Store<Host>, GuestInstance<Host>)> {
     let engine = guest.module().engine();
     let migration = Migration::new(Pacing::Latency(Duration::from_micros(500)));
-    let mut store = Store::new(engine, Host { migration, stopped_at: None, over });
+    let mut store = Store::new(
+        engine,
+        Host {
+            migration,
+            stopped_at: None,
+            over,
+        },
+    );
     let mut linker = Linker::new(engine);
     Guest::add_to_linker(&mut linker, |host: &mut Host| &mut host.migration)?;
-    linker.func_wrap("host", "at_bottom", |mut caller: wasmtime::Caller<'_, Host>| {
-        let host = caller.data_mut();
-        host.stopped_at = Some(Instant::now());
-        host.migration.controller().request();
-    })?;
+    linker.func_wrap(
+        "host",
+        "at_bottom",
+        |mut caller: wasmtime::Caller<'_, Host>| {
+            let host = caller.data_mut();
+            host.stopped_at = Some(Instant::now());
+            host.migration.controller().request();
+        },
+    )?;
     linker.func_wrap("host", "is_over", |caller: wasmtime::Caller<'_, Host>| {
         i32::from(caller.data().over)
     })?;
-    let instance =
-        GuestInstance::new(&mut store, &linker, guest, |host: &mut Host| &mut host.migration)?;
+    let instance = GuestInstance::new(&mut store, &linker, guest, |host: &mut Host| {
+        &mut host.migration
+    })?;
     Ok((store, instance))
 }

@@ -62,8 +62,15 @@ pub fn programs(corpus: &Path, only: &[String]) -> anyhow::Result<Vec<Program>> 
     let kernels: Kernels = toml::from_str(&read("corpus/bench.toml")?)?;
     let manifest: Manifest = toml::from_str(&read("corpus/manifest.toml")?)?;
     let mut programs = Vec::new();
-    for kernel in kernels.kernel.into_iter().filter(|kernel| wanted(&kernel.name)) {
-        let path = corpus.join("kernels").join(&kernel.name).with_extension("wasm");
+    for kernel in kernels
+        .kernel
+        .into_iter()
+        .filter(|kernel| wanted(&kernel.name))
+    {
+        let path = corpus
+            .join("kernels")
+            .join(&kernel.name)
+            .with_extension("wasm");
         programs.push(Program {
             wasm: module(&path)?,
             args: vec![kernel.name.clone()],
@@ -72,7 +79,11 @@ pub fn programs(corpus: &Path, only: &[String]) -> anyhow::Result<Vec<Program>> 
             dirs: Vec::new(),
         });
     }
-    for entry in manifest.program.into_iter().filter(|entry| wanted(&entry.name)) {
+    for entry in manifest
+        .program
+        .into_iter()
+        .filter(|entry| wanted(&entry.name))
+    {
         let path = corpus.join(&entry.name).with_extension("wasm");
         let is_command = entry.kind.as_deref().is_none_or(|kind| kind == "command");
         if !is_command || entry.stdin.is_some() || entry.waits || !path.exists() {
@@ -80,8 +91,14 @@ pub fn programs(corpus: &Path, only: &[String]) -> anyhow::Result<Vec<Program>> 
         }
         programs.push(Program {
             wasm: module(&path)?,
-            args: std::iter::once(entry.name.clone()).chain(entry.args).collect(),
-            env: entry.env.iter().map(|pair| split(pair, "=")).collect::<Result<_, _>>()?,
+            args: std::iter::once(entry.name.clone())
+                .chain(entry.args)
+                .collect(),
+            env: entry
+                .env
+                .iter()
+                .map(|pair| split(pair, "="))
+                .collect::<Result<_, _>>()?,
             dirs: entry
                 .dirs
                 .iter()

@@ -46,7 +46,9 @@ pub fn measure(program: &Program, runs: usize) -> anyhow::Result<Measured> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(2 * STACK_BYTES);
         let measuring = thread.spawn_scoped(scope, || measure_here(program, runs))?;
-        measuring.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        measuring
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
     .with_context(|| format!("while measuring {}", program.name))
 }
@@ -71,9 +73,16 @@ fn measure_here(program: &Program, runs: usize) -> anyhow::Result<Measured> {
             bail!("the original exits with {code}, the rewritten program with {rewritten_code}");
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a module is smaller than 2^52 bytes")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a module is smaller than 2^52 bytes"
+    )]
     let size_ratio = rewritten.len() as f64 / size_without_debug(&program.wasm)? as f64;
-    Ok(Measured { original_ms: median(original_ms), rewritten_ms: median(rewritten_ms), size_ratio })
+    Ok(Measured {
+        original_ms: median(original_ms),
+        rewritten_ms: median(rewritten_ms),
+        size_ratio,
+    })
 }
 
 fn run_original(program: &Program, module: &Module) -> anyhow::Result<(Duration, i32)> {
@@ -116,7 +125,10 @@ fn host(program: &Program) -> anyhow::Result<Host> {
         builder = builder.preopen(host, guest)?;
     }
     let migration = Migration::new(Pacing::Latency(Duration::from_micros(500)));
-    Ok(Host { migration, wasi: builder.build() })
+    Ok(Host {
+        migration,
+        wasi: builder.build(),
+    })
 }
 
 fn exit_code(ended: wasmtime::Result<()>) -> anyhow::Result<i32> {

@@ -21,7 +21,10 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let programs = bench::programs(&arguments.corpus, &arguments.only)?;
-    println!("{:24} {:>9} {:>9} {:>7} {:>7}", "program", "original", "rewritten", "time", "size");
+    println!(
+        "{:24} {:>9} {:>9} {:>7} {:>7}",
+        "program", "original", "rewritten", "time", "size"
+    );
     let mut times = Vec::new();
     let mut sizes = Vec::new();
     for program in &programs {
