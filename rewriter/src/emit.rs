@@ -162,7 +162,7 @@ impl<'a> Emission<'_, 'a> {
         let mut types = TypeSection::new();
         if let Some(section) = section {
             utils::parse_type_section(&mut Renumber(self.plan), &mut types, section)
-                .map_err(broken)?;
+                .map_err(|error| broken(&error))?;
         }
         for signature in &self.plan.types {
             let convert = |types: &[ValueType]| -> Vec<ValType> {
@@ -183,7 +183,7 @@ impl<'a> Emission<'_, 'a> {
         let mut imports = ImportSection::new();
         if let Some(section) = section {
             utils::parse_import_section(&mut Renumber(self.plan), &mut imports, section)
-                .map_err(broken)?;
+                .map_err(|error| broken(&error))?;
         }
         for (name, params, results) in ABI_IMPORTS {
             let ty = EntityType::Function(self.plan.type_index(params, results));
@@ -215,7 +215,7 @@ impl<'a> Emission<'_, 'a> {
         let mut tables = TableSection::new();
         if let Some(section) = section {
             utils::parse_table_section(&mut Renumber(self.plan), &mut tables, section)
-                .map_err(broken)?;
+                .map_err(|error| broken(&error))?;
         }
         let table = |minimum: usize, maximum: Option<usize>| TableType {
             element_type: RefType::FUNCREF,
@@ -244,7 +244,7 @@ impl<'a> Emission<'_, 'a> {
         let mut globals = GlobalSection::new();
         if let Some(section) = section {
             utils::parse_global_section(&mut Renumber(self.plan), &mut globals, section)
-                .map_err(broken)?;
+                .map_err(|error| broken(&error))?;
         }
         let ty = GlobalType {
             val_type: ValType::I32,
@@ -265,7 +265,7 @@ impl<'a> Emission<'_, 'a> {
         let mut exports = ExportSection::new();
         if let Some(section) = section {
             utils::parse_export_section(&mut Renumber(self.plan), &mut exports, section)
-                .map_err(broken)?;
+                .map_err(|error| broken(&error))?;
         }
         let (globals, helpers) = (&self.plan.globals, &self.plan.helpers);
         exports.export(abi::STATE, ExportKind::Global, globals.state);
@@ -314,7 +314,7 @@ impl<'a> Emission<'_, 'a> {
         let mut elements = ElementSection::new();
         if let Some(section) = section {
             utils::parse_element_section(&mut Renumber(self.plan), &mut elements, section)
-                .map_err(broken)?;
+                .map_err(|error| broken(&error))?;
         }
         if let Some(table) = self.plan.functions_table {
             let functions: Vec<u32> = self
@@ -427,7 +427,7 @@ impl Reencode for Renumber<'_> {
     }
 }
 
-fn broken(error: reencode::Error) -> Error {
+fn broken(error: &reencode::Error) -> Error {
     Error::Internal {
         message: format!("a checked section could not be encoded again: {error}"),
     }

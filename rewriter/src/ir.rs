@@ -141,7 +141,7 @@ impl Function<'_> {
 pub(crate) fn for_each_branch(operator: &Operator<'_>, mut visit: impl FnMut(u32)) {
     match operator {
         Operator::Br { relative_depth } | Operator::BrIf { relative_depth } => {
-            visit(*relative_depth)
+            visit(*relative_depth);
         }
         Operator::BrTable { targets } => {
             for depth in targets.targets() {

@@ -16,7 +16,7 @@ mod program;
 mod solo;
 
 pub use ensemble::Ensemble;
-pub use program::{NotPrepared, Program, refusal, rewrite};
+pub use program::{NotPrepared, Program, refusal};
 pub use solo::Solo;
 
 use wasm_migrate::{Migration, Outcome, Pacing};

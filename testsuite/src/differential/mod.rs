@@ -20,9 +20,8 @@ use std::sync::{Arc, OnceLock};
 use wasmtime::{Engine, Module};
 
 use crate::Way;
-use crate::checker;
 use crate::engine::{Watchdog, deterministic_engine, in_deep_thread};
-use crate::subject::{NotPrepared, Program, rewrite};
+use crate::subject::{NotPrepared, Program};
 use execute::execute;
 use shape::Shape;
 
@@ -112,24 +111,14 @@ fn compare_all_ways(wasm: &[u8]) -> CheckOutcome {
         difference,
         wasm: wasm.to_vec(),
     };
-    let broken = |not_prepared| match not_prepared {
-        NotPrepared::Refused(construct) => {
-            let kind = construct.split(" (").next().unwrap_or(&construct);
-            CheckOutcome::Skipped(format!("refused: {kind}"))
-        }
-        NotPrepared::Broken(message) => failed(Way::Rewritten, message),
-        NotPrepared::Engine(error) => failed(Way::Rewritten, format!("{error:#}")),
-    };
-    let rewritten = match rewrite(wasm) {
-        Ok(rewritten) => rewritten,
-        Err(not_prepared) => return broken(not_prepared),
-    };
-    if let Err(error) = checker::check(wasm, &rewritten) {
-        return failed(Way::Rewritten, format!("the checker finds {error}"));
-    }
-    let program = match Program::rewritten(engine, &rewritten) {
+    let program = match Program::new(engine, wasm, Way::Rewritten) {
         Ok(program) => Arc::new(program),
-        Err(not_prepared) => return broken(not_prepared),
+        Err(NotPrepared::Refused(construct)) => {
+            let kind = construct.split(" (").next().unwrap_or(&construct);
+            return CheckOutcome::Skipped(format!("refused: {kind}"));
+        }
+        Err(NotPrepared::Broken(message)) => return failed(Way::Rewritten, message),
+        Err(NotPrepared::Engine(error)) => return failed(Way::Rewritten, format!("{error:#}")),
     };
     let mut stops = 0;
     for way in std::iter::once(Way::Rewritten).chain(DISTANCES.map(Way::Resumed)) {

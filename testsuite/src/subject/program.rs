@@ -5,6 +5,7 @@ use wasm_migratize::{Error, Migratizer};
 use wasmtime::{Engine, Module};
 
 use crate::Way;
+use crate::checker;
 
 /// A module compiled for one way of execution.
 pub enum Program {
@@ -26,7 +27,7 @@ pub enum NotPrepared {
 }
 
 impl Program {
-    /// Compiles a module, rewritten if the way wants it.
+    /// Compiles a module, rewritten and [checked](checker) if the way wants it.
     ///
     /// # Errors
     /// The module cannot be executed in this way.
@@ -36,15 +37,11 @@ impl Program {
                 .map(Self::Original)
                 .map_err(NotPrepared::Engine);
         }
-        Self::rewritten(engine, &rewrite(wasm)?)
-    }
-
-    /// Compiles a module that has been rewritten.
-    ///
-    /// # Errors
-    /// It does not load.
-    pub fn rewritten(engine: &Engine, wasm: &[u8]) -> Result<Self, NotPrepared> {
-        match Guest::new(engine, wasm) {
+        let rewritten = rewrite(wasm)?;
+        if let Err(error) = checker::check(wasm, &rewritten) {
+            return Err(NotPrepared::Broken(format!("the checker finds {error}")));
+        }
+        match Guest::new(engine, &rewritten) {
             Ok(guest) => Ok(Self::Rewritten(guest)),
             Err(error) => Err(NotPrepared::Broken(format!(
                 "the output does not load: {error}"
@@ -63,10 +60,7 @@ impl Program {
 }
 
 /// Rewrites a module.
-///
-/// # Errors
-/// The rewriter refuses it or fails.
-pub fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, NotPrepared> {
+fn rewrite(wasm: &[u8]) -> Result<Vec<u8>, NotPrepared> {
     match Migratizer::new().rewrite(wasm) {
         Ok(output) => Ok(output.wasm),
         Err(Error::Unsupported { construct, .. }) => Err(NotPrepared::Refused(construct)),
