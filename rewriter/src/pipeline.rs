@@ -129,11 +129,13 @@ fn rewrite_function(
     }
     let function = lift(module, body, suspension)?;
     let liveness = analysis::liveness(&function);
-    let frame = analysis::frame_layout(&function, &liveness).map_err(|live| {
-        let offset = function.ops[live.op.index()].bytes.start as usize;
-        let construct = "an external reference (externref) that is live at a safe point";
-        unsupported(construct, Some(module.name_of(index)), offset)
-    })?;
+    let frame = analysis::frame_layout(&function, &liveness, suspension.recursive(index)).map_err(
+        |live| {
+            let offset = function.ops[live.op.index()].bytes.start as usize;
+            let construct = "an external reference (externref) that is live at a safe point";
+            unsupported(construct, Some(module.name_of(index)), offset)
+        },
+    )?;
     let new = instrument(module.bytes, &function, &frame, suspension, plan);
     if new.bytes.len() > FUNCTION_SIZE_LIMIT {
         return Err(Error::TooLarge {

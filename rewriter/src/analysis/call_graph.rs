@@ -58,6 +58,11 @@ impl Suspension {
         self.indirect.contains(signature)
     }
 
+    /// Whether the function stands on a cycle of the call graph.
+    pub(crate) fn recursive(&self, index: u32) -> bool {
+        self.reason(index) == Some(Reason::Recursive)
+    }
+
     /// Whether the function is polled at its entry. Every cycle of the call graph has one that is.
     pub(crate) fn polls_at_entry(&self, index: u32) -> bool {
         self.polled_entries[index as usize]

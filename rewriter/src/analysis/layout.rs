@@ -36,16 +36,19 @@ pub(crate) struct LiveHostReference {
     pub(crate) op: OpId,
 }
 
-/// Lays out the frames of a function.
+/// Lays out the frames of a function. Its entry is a safe point only if it stands on a cycle of the call
+/// graph; otherwise nothing is live there.
 pub(crate) fn frame_layout(
     function: &Function<'_>,
     liveness: &Liveness,
+    recursive: bool,
 ) -> Result<Frame, LiveHostReference> {
-    let mut points = vec![(
-        SafePointKind::Entry,
-        OpId(0),
-        live_locals(function, &liveness.entry),
-    )];
+    let at_entry = if recursive {
+        live_locals(function, &liveness.entry)
+    } else {
+        Values::new()
+    };
+    let mut points = vec![(SafePointKind::Entry, OpId(0), at_entry)];
     for (candidate, live) in function.candidates.iter().zip(&liveness.candidates) {
         let mut values = live_locals(function, live);
         for (height, operand) in (0..).zip(&candidate.operands) {
