@@ -206,7 +206,12 @@ impl Checker<'_> {
                 self.problem(described.index, None, message);
             }
         }
+        // A function that never unwinds at its entry need not save anything for it.
+        let stops_at_entry = edges.iter().any(|edge| edge.safe_point == 0);
         for message in original::problems(self.original, description, described) {
+            if message.0 == Some(0) && !stops_at_entry {
+                continue;
+            }
             self.problem(described.index, message.0, message.1);
         }
         for id in 0..u32::try_from(described.safe_points.len()).unwrap_or(u32::MAX) {
