@@ -4,13 +4,13 @@
 //! symbols, whatever their shape. For every function that can be on a saved stack:
 //!
 //! * From every call after which the function unwinds, the words that it sends come one by one from
-//!   the locals of the live slots ([`frames`], `edges`).
+//!   the locals of the live slots (`frames`, `edges`).
 //! * From its entry, while rewinding, it lands for every safe point at a call that belongs to that
 //!   safe point, with every live slot back in the local that it was saved from (`landing`).
 //! * From there on no local is read, on any path, that holds neither a live slot nor something
-//!   written since ([`stale`]).
+//!   written since (`stale`).
 //! * Its live sets hold every local of the original that the original may still read, and its safe
-//!   points stand where the original has such an operator ([`original`]).
+//!   points stand where the original has such an operator (`original`).
 //!
 //! Limits: it looks at frames, not at memories, globals or tables; and it does not prove that the
 //! code between safe points does what the original does. Executions are compared for that.

@@ -1,4 +1,4 @@
-//! One instance of a program, executed in one of the [`Way`]s.
+//! One instance of a program, executed in one of the [`Way`](crate::Way)s.
 //!
 //! A [`Solo`] has a store to itself. When its guest is stopped, the whole state is captured, the
 //! store is thrown away, and the guest goes on in a new instance in a new store. That is the

@@ -1,6 +1,6 @@
 //! The WebAssembly spec suite, executed as it is, rewritten, and rewritten with stops and resumes.
 //!
-//! Each file is executed once per [`Way`](crate::Way). A directive counts in every way in which
+//! Each file is executed once per [`Way`]. A directive counts in every way in which
 //! something is executed: modules that must be refused count for the original (the engine refuses
 //! them) and for the rewritten way (the rewriter does). What the original does not do on this
 //! engine is a skip in all ways, since there is no oracle; what the rewriter refuses is a skip
