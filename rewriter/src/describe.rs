@@ -80,7 +80,7 @@ fn describe_function(
         .map(|(point, &offset)| SafePoint {
             kind: point.kind,
             offset,
-            live_set: count32(live_sets.insert_full(point.live.clone()).0),
+            live_set: count32(live_sets.insert_full(point.slots().collect::<Vec<_>>()).0),
         })
         .collect();
     Function {

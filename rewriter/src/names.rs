@@ -66,7 +66,8 @@ fn function_names(
             &format!("wasm_migrate.import.{}.{}", import.module, import.name),
         );
     }
-    names.append(helpers.header, "wasm_migrate.header");
+    names.append(helpers.poll, "wasm_migrate.check");
+    names.append(helpers.arrive, "wasm_migrate.arrive");
     let optional = [
         (helpers.save_v128, "wasm_migrate.save_v128"),
         (helpers.load_v128, "wasm_migrate.load_v128"),

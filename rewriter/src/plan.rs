@@ -47,7 +47,7 @@ pub(crate) struct Globals {
     pub(crate) state: u32,
     pub(crate) budget: u32,
     pub(crate) depth: u32,
-    /// Safe point of the frame being rebuilt.
+    /// While rewinding, safe point of the frame being rebuilt; 0 otherwise.
     pub(crate) safe_point: u32,
     /// By data segment that the code drops: 1 once it is dropped.
     pub(crate) data_dropped: BTreeMap<u32, u32>,
@@ -67,7 +67,10 @@ impl Globals {
 pub(crate) struct Helpers {
     /// By imported function that is called or referenced: its wrapper.
     pub(crate) wrappers: BTreeMap<u32, u32>,
-    pub(crate) header: u32,
+    /// `() -> i32`: polls; the answer is whether to unwind.
+    pub(crate) poll: u32,
+    /// `()`: the innermost frame is rebuilt, the program runs again.
+    pub(crate) arrive: u32,
     pub(crate) save_v128: Option<u32>,
     pub(crate) load_v128: Option<u32>,
     pub(crate) save_reference: Option<u32>,
@@ -255,7 +258,8 @@ impl Helpers {
                 .into_iter()
                 .map(|import| (import, next()))
                 .collect(),
-            header: next(),
+            poll: next(),
+            arrive: next(),
             save_v128: vectors.then(&mut next),
             load_v128: vectors.then(&mut next),
             save_reference: references.then(&mut next),
@@ -314,7 +318,6 @@ impl TypeTable {
             add(params, results);
         }
         add(&[], &[]);
-        add(&[ValueType::I32], &[ValueType::I32]);
         for value_type in [ValueType::V128, ValueType::FuncRef] {
             if uses_type(module, code, value_type) || code.shared.uses(value_type) {
                 add(&[value_type], &[]);

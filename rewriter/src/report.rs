@@ -115,9 +115,8 @@ fn safe_points(function: &Rewritten, suspension: &Suspension) -> Vec<SafePointRe
             kind: kind_name(point.kind),
             offset: function.original.start + offset as usize,
             live: point
-                .live
-                .iter()
-                .map(|&slot| slot_name(frame, slot))
+                .slots()
+                .map(|slot| slot_name(frame, slot))
                 .collect(),
         })
         .collect()

@@ -2,7 +2,7 @@
 //!
 //! An unwinding guest sends each frame, innermost first, as the words of its live slots. [`RawStack`]
 //! keeps just these words; that is enough to rewind the same instance. For a snapshot they become typed
-//! [`Frame`]s and back. A rewinding guest asks for all slots: the dead ones are zeros.
+//! [`Frame`]s and back.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -89,21 +89,21 @@ impl RawStack {
     /// Makes the stack ready to be loaded again.
     pub(crate) fn into_rewind(self, description: &Description) -> Result<Rewind, ProtocolError> {
         let mut frames = Vec::with_capacity(self.frames.len());
-        let mut words = Vec::with_capacity(self.words.len());
+        let mut start = 0;
         for (index, raw) in self.frames.iter().enumerate() {
             let layout = SafePointLayout::of(description, raw.function, raw.safe_point)?;
-            let start = words.len();
-            layout.expand(self.words_of(index), &mut words)?;
+            layout.check_word_count(self.words_of(index))?;
             frames.push(RewindFrame {
                 function: raw.function,
                 safe_point: raw.safe_point,
                 kind: layout.kind(),
                 resume_slot: layout.function.resume_slot,
-                words: start..words.len(),
+                words: start..raw.words_end,
             });
+            start = raw.words_end;
         }
         Ok(Rewind {
-            words,
+            words: self.words,
             left: frames,
             open: 0..0,
         })
@@ -141,7 +141,6 @@ struct RewindFrame {
     safe_point: u32,
     kind: SafePointKind,
     resume_slot: Option<u32>,
-    /// The words of all its slots.
     words: Range<usize>,
 }
 
@@ -210,7 +209,7 @@ fn wrong_word_count(function: u32, expected: usize, found: usize) -> ProtocolErr
 struct SafePointLayout<'d> {
     function: &'d Function,
     safe_point: u32,
-    /// Live slots, ascending.
+    /// Live slots, in the order of their words.
     live: &'d [u32],
 }
 
@@ -257,27 +256,6 @@ impl<'d> SafePointLayout<'d> {
         self.live_types()
             .map(|ty| decode_value(ty, &mut words, references))
             .collect()
-    }
-
-    /// Appends the words of all slots, given those of the live ones.
-    fn expand(&self, live_words: &[u64], words: &mut Vec<u64>) -> Result<(), ProtocolError> {
-        self.check_word_count(live_words)?;
-        let mut live_words = live_words.iter().copied();
-        let mut live = self.live.iter().copied().peekable();
-        for (index, slot) in (0..).zip(&self.function.slots) {
-            let count = word_count(slot.value_type);
-            if live.next_if_eq(&index).is_some() {
-                words.extend(live_words.by_ref().take(count));
-            } else {
-                let zero = if slot.value_type == ValueType::FuncRef {
-                    NULL_REFERENCE
-                } else {
-                    0
-                };
-                words.extend(std::iter::repeat_n(zero, count));
-            }
-        }
-        Ok(())
     }
 
     fn check_word_count(&self, words: &[u64]) -> Result<(), ProtocolError> {

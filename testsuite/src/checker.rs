@@ -23,7 +23,7 @@ mod machine;
 mod original;
 mod stale;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 
 use wasm_migrate_abi::{self as abi, DecodeError, Description, Function, SafePointKind};
@@ -93,14 +93,15 @@ pub fn check(original: &[u8], emitted: &[u8]) -> Result<Summary, CheckError> {
         .description
         .ok_or(CheckError::Contract("description"))?;
     let description = Description::decode(data)?;
-    let roles = emitted.roles();
-    let mut checker = Checker {
+    let state_global = emitted
+        .global(abi::STATE)
+        .ok_or(CheckError::Contract("state"))?;
+    let roles = emitted.roles(state_global);
+        let mut checker = Checker {
         original: &original,
         emitted: &emitted,
         roles: &roles,
-        state_global: emitted
-            .global(abi::STATE)
-            .ok_or(CheckError::Contract("state"))?,
+        state_global,
         budget_global: emitted
             .global(abi::BUDGET)
             .ok_or(CheckError::Contract("budget"))?,
@@ -252,7 +253,7 @@ impl Checker<'_> {
                 landing.at
             ));
         }
-        let loaded = loaded_slots(described, &landing.locals);
+        let loaded = loaded_slots(described, live, &landing.locals);
         for edge in edges {
             for (slot, local) in saved_locals(described, live, &edge.words)? {
                 if loaded.get(&local) != Some(&slot) {
@@ -264,13 +265,10 @@ impl Checker<'_> {
             }
         }
         self.check_kind(frames, id, edges, landing.is_innermost)?;
-        let live: HashSet<u32> = live.iter().copied().collect();
-        let live_values = frames::slot_values(described);
+        let live_values = frames::live_values(described, live);
         let is_restored = |operand: &machine::Value| match operand {
             machine::Value::Const(_) | machine::Value::Fixed => true,
-            value => live
-                .iter()
-                .any(|slot| live_values[*slot as usize] == *value),
+            value => live_values.contains(value),
         };
         if let Some(operand) = landing
             .operands
@@ -294,7 +292,7 @@ impl Checker<'_> {
                 && matches!(landing.locals[local as usize], machine::Value::Const(_))
         };
         for local in (0..frames.local_count()).filter(|local| !zeros.contains(local)) {
-            if !is_set(local) && !loaded.get(&local).is_some_and(|slot| live.contains(slot)) {
+            if !is_set(local) && !loaded.contains_key(&local) {
                 stale[local as usize / 64] |= 1 << (local % 64);
             }
         }

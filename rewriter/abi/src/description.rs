@@ -5,6 +5,8 @@
 //! other's snapshots. Encoding: [postcard](https://postcard.jamesmunns.com/wire-format) (varints,
 //! fields in declaration order) after one byte-order-free `u32` ABI version.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ABI_VERSION;
@@ -79,9 +81,10 @@ pub struct Function {
     /// What `load_callee` answers when the next frame belongs to this function, if it can be reached
     /// by an indirect or a tail call.
     pub resume_slot: Option<u32>,
-    /// The values that a frame may hold, in the order in which they are saved.
+    /// The values that a frame may hold.
     pub slots: Vec<Slot>,
-    /// Distinct sets of live slots; each lists indices into `slots`, ascending.
+    /// Distinct sets of live slots; each lists indices into `slots`, in the order in which they are saved
+    /// and loaded: first what loops around the safe point carry, outermost loop first.
     pub live_sets: Vec<Vec<u32>>,
     /// Safe points. The index in this list is the safe point's id; id 0 is the function's entry, whether
     /// or not the function is polled there.
@@ -197,8 +200,12 @@ impl Description {
         for function in &self.functions {
             let slots = function.slots.len();
             for set in &function.live_sets {
-                if !set.is_sorted() || set.iter().any(|&slot| slot as usize >= slots) {
+                if set.iter().any(|&slot| slot as usize >= slots) {
                     return Err("a live set names a slot that is not there");
+                }
+                let distinct: HashSet<u32> = set.iter().copied().collect();
+                if distinct.len() < set.len() {
+                    return Err("a live set names a slot twice");
                 }
             }
             let sets = function.live_sets.len();
@@ -215,7 +222,7 @@ impl Description {
 }
 
 impl Function {
-    /// The live slots of a safe point, ascending; `None` if there is no such safe point.
+    /// The live slots of a safe point, in the order of a frame's values; `None` if there is no such safe point.
     #[must_use]
     pub fn live_slots(&self, safe_point: u32) -> Option<&[u32]> {
         let point = self.safe_points.get(safe_point as usize)?;

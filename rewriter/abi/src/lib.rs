@@ -51,9 +51,9 @@
 //!
 //! # Words of a frame
 //!
-//! A function has a list of [`Slot`]s. It saves those that are live at the safe point, in ascending
-//! order. Rewinding, it loads *all* slots in ascending order; the host gives zeros (null
-//! references) for dead ones.
+//! A function has a list of [`Slot`]s. At a safe point it saves those that the safe point's live set
+//! names, in the order in which it names them; rewinding, it loads the same slots in the same order.
+//!
 //! Words by type: `i32` and `f32` (its bits) one [`SAVE_I32`]; `i64` and `f64` (its bits) one
 //! [`SAVE_I64`]; `v128` two [`SAVE_I64`], low half first; `funcref` one [`SAVE_I32`]: the index of
 //! an element of [`REFERENCES`] that holds it, or -1 for null.

@@ -4,6 +4,10 @@
 //! one module read each other's snapshots. A frame holds the locals that are live at the safe point and
 //! the operands that lie under the call (or on the stack at the loop). An operand that can be made again
 //! is not saved; if it is read from a local, that local counts as live.
+//!
+//! What is live at a loop's header and not written in the loop is *carried* through it: it belongs to the
+//! frames of all safe points inside, and comes first there. So a resume can restore it before the loop
+//! begins, and it stays the loop-invariant value that it was.
 
 use indexmap::IndexSet;
 use wasm_migrate_abi::{SafePointKind, SlotOrigin, ValueType};
@@ -18,8 +22,20 @@ pub(crate) struct SafePoint {
     pub(crate) kind: SafePointKind,
     /// The loop or call; the first operator for the entry.
     pub(crate) op: OpId,
-    /// Live slots, ascending.
-    pub(crate) live: Vec<u32>,
+    /// Slots that the loops around it carry, outermost loop first, ascending within each.
+    pub(crate) outer: Vec<u32>,
+    /// Of a loop: further slots that it carries, ascending.
+    pub(crate) carried: Vec<u32>,
+    /// All other live slots, ascending.
+    pub(crate) own: Vec<u32>,
+}
+
+impl SafePoint {
+    /// What its frame holds, in the order in which it is saved and loaded.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
+        let loops = self.outer.iter().chain(&self.carried);
+        loops.chain(&self.own).copied()
+    }
 }
 
 /// What a function saves.
@@ -75,10 +91,16 @@ pub(crate) fn frame_layout(
         }
     }
     let slots = order_slots(points.iter().map(|(_, _, values)| values));
+    let writes = Writes::of(function);
+    let mut open: Vec<OpenLoop> = Vec::new();
     let safe_points = points
         .into_iter()
         .map(|(kind, op, values)| {
-            let mut live: Vec<u32> = values
+            while open.last().is_some_and(|outer| outer.end < op) {
+                open.pop();
+            }
+            let outer: Vec<u32> = open.iter().flat_map(|outer| &outer.carried).copied().collect();
+            let mut own: Vec<u32> = values
                 .iter()
                 .map(|value| {
                     slots
@@ -86,15 +108,65 @@ pub(crate) fn frame_layout(
                         .expect("every live value has a slot")
                 })
                 .map(|slot| u32::try_from(slot).expect("fewer slots than bytes"))
+                .filter(|slot| !outer.contains(slot))
                 .collect();
-            live.sort_unstable();
-            SafePoint { kind, op, live }
+            own.sort_unstable();
+            let mut carried = Vec::new();
+            if kind == SafePointKind::Loop {
+                let block = function.ops[op.index()].block.expect("a loop is a block");
+                let block = function.block(block);
+                let is_carried = |slot: &u32| match slots[*slot as usize].0 {
+                    SlotOrigin::Local(local) => !writes.any(local, block.open..block.end),
+                    SlotOrigin::Operand(height) => height < block.height,
+                };
+                (carried, own) = own.into_iter().partition(is_carried);
+                open.push(OpenLoop {
+                    end: block.end,
+                    carried: carried.clone(),
+                });
+            }
+            SafePoint {
+                kind,
+                op,
+                outer,
+                carried,
+                own,
+            }
         })
         .collect();
     Ok(Frame {
         slots: slots.into_iter().collect(),
         safe_points,
     })
+}
+
+/// A loop around the safe point that is being laid out.
+struct OpenLoop {
+    end: OpId,
+    carried: Vec<u32>,
+}
+
+/// Where each local is written, ascending.
+struct Writes(Vec<Vec<OpId>>);
+
+impl Writes {
+    fn of(function: &Function<'_>) -> Self {
+        let mut writes = vec![Vec::new(); function.locals.len()];
+        for (index, op) in function.ops.iter().enumerate() {
+            if let Operator::LocalSet { local_index } | Operator::LocalTee { local_index } =
+                op.operator
+            {
+                writes[local_index as usize].push(OpId::new(index));
+            }
+        }
+        Self(writes)
+    }
+
+    fn any(&self, local: u32, range: std::ops::Range<OpId>) -> bool {
+        let writes = &self.0[local as usize];
+        let first = writes.partition_point(|op| *op < range.start);
+        writes.get(first).is_some_and(|op| *op < range.end)
+    }
 }
 
 fn is_remade(function: &Function<'_>, origin: OpId) -> bool {

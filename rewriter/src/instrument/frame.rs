@@ -1,8 +1,7 @@
 //! Saving and loading a frame: the exits at the end of a function, and its entry.
 
-use indexmap::IndexMap;
 use wasm_encoder::{BlockType, Instruction};
-use wasm_migrate_abi::{OTHER_FUNCTION, REWINDING, SlotOrigin, ValueType};
+use wasm_migrate_abi::{OTHER_FUNCTION, SlotOrigin, ValueType};
 
 use super::code::{Item, Label, Opening};
 use super::function::Emitter;
@@ -10,196 +9,165 @@ use super::region::Region;
 use crate::encode;
 use crate::plan::{Plan, count32};
 
-/// Where a function that unwinds goes: by the slots that it saves there.
-#[derive(Debug, Default)]
-pub(super) struct Exits {
-    by_live_slots: IndexMap<Vec<u32>, Label>,
-}
-
 impl Emitter<'_, '_> {
-    /// Where to branch to unwind at this safe point, once its id is in its local.
+    /// Where to branch to unwind at this safe point.
     pub(super) fn exit(&mut self, safe_point: u32) -> Label {
-        let live = &self.frame.safe_points[safe_point as usize].live;
-        if let Some(&label) = self.exits.by_live_slots.get(live) {
-            return label;
-        }
         let label = self.labels.next();
-        self.exits.by_live_slots.insert(live.clone(), label);
+        self.exits.push((safe_point, label));
         label
     }
 
-    /// Sets the local that tells the exits at which safe point the function is.
-    pub(super) fn note_safe_point(&mut self, safe_point: u32) {
-        self.emit(Instruction::I32Const(safe_point.cast_signed()));
-        self.emit(Instruction::LocalSet(self.temporaries.safe_point));
+    /// Loads these slots, in this order.
+    pub(super) fn load_slots(&mut self, slots: &[u32]) {
+        for &index in slots {
+            let (origin, value_type) = self.frame.slots[index as usize];
+            let local = self.slot_local(origin, value_type);
+            for instruction in load(value_type, self.plan) {
+                self.emit(instruction);
+            }
+            self.emit(Instruction::LocalSet(local));
+        }
     }
 
-    /// The body inside its exits, followed by the saves: one run for each distinct set of live slots.
+    /// Ends the lives of values that must not reach from one iteration of a loop around into the next: the
+    /// way to a safe point inside an inner loop leads through its header.
+    pub(super) fn clear_slots(&mut self, slots: &[u32]) {
+        if self.regions.len() == 1 {
+            return;
+        }
+        for &index in slots {
+            let (origin, value_type) = self.frame.slots[index as usize];
+            let local = self.slot_local(origin, value_type);
+            self.emit(encode::zero(value_type));
+            self.emit(Instruction::LocalSet(local));
+        }
+    }
+
+    /// The body inside its exits, followed by what each exit saves.
     pub(super) fn with_exits(&mut self, body: Vec<Item>) -> Vec<Item> {
-        let exits = std::mem::take(&mut self.exits.by_live_slots);
-        if exits.is_empty() {
-            return body;
+        let exits = std::mem::take(&mut self.exits);
+        self.regions.push(Region::default());
+        let i32_result = BlockType::Result(encode::value_type(ValueType::I32));
+        self.emit_item(Item::Open(self.saved, Opening::Block(i32_result)));
+        for (_, label) in exits.iter().rev() {
+            self.emit_item(Item::Open(*label, Opening::Block(BlockType::Empty)));
         }
-        let saved = self.labels.next();
-        let open = |label: &Label| Item::Open(*label, Opening::Block(BlockType::Empty));
-        let mut items = vec![open(&saved)];
-        items.extend(exits.values().rev().map(open));
-        items.extend(body);
-        for (number, live) in exits.keys().enumerate() {
-            items.push(Item::End);
-            for &index in live {
-                let (origin, value_type) = self.frame.slots[index as usize];
-                let local = self.slot_local(origin, value_type);
-                items.push(Item::Instruction(Instruction::LocalGet(local)));
-                items.extend(
-                    save(value_type, self.plan)
-                        .into_iter()
-                        .map(Item::Instruction),
-                );
-            }
-            if number + 1 < exits.len() {
-                items.push(Item::Br(saved));
-            }
+        self.items().extend(body);
+        for (safe_point, _) in exits {
+            self.emit_item(Item::End);
+            self.save_slots(safe_point);
         }
-        items.push(Item::End);
-        items.extend(
-            [
-                Instruction::I32Const(self.function.index.cast_signed()),
-                Instruction::LocalGet(self.temporaries.safe_point),
-                Instruction::Call(self.plan.abi.save_frame),
-            ]
-            .map(Item::Instruction),
-        );
-        items.extend(
-            self.function
-                .results
-                .iter()
-                .map(|&ty| Item::Instruction(encode::zero(ty))),
-        );
-        items
+        self.emit_item(Item::End);
+        self.emit(Instruction::LocalSet(self.temporaries.safe_point));
+        self.emit(Instruction::I32Const(self.function.index.cast_signed()));
+        self.emit(Instruction::LocalGet(self.temporaries.safe_point));
+        self.emit(Instruction::Call(self.plan.abi.save_frame));
+        for &result in &self.function.results {
+            self.emit(encode::zero(result));
+        }
+        self.regions.pop().expect("pushed above").items
     }
 
-    /// The test at the function's entry, cold behind it the load of the frame and the way to where it
-    /// was left.
-    pub(super) fn entry(&mut self, region: &Region) -> Vec<Item> {
-        let polled = self.suspension.polls_at_entry(self.function.index);
-        let last = count32(self.frame.safe_points.len()) - 1;
+    /// Saves what is live at the safe point, and leaves the function.
+    pub(super) fn save_slots(&mut self, safe_point: u32) {
+        let frame = self.frame;
+        for index in frame.safe_points[safe_point as usize].slots() {
+            let (origin, value_type) = frame.slots[index as usize];
+            let local = self.slot_local(origin, value_type);
+            self.emit(Instruction::LocalGet(local));
+            for instruction in save(value_type, self.plan) {
+                self.emit(instruction);
+            }
+        }
+        self.emit(Instruction::I32Const(safe_point.cast_signed()));
+        self.emit_item(Item::Br(self.saved));
+    }
+
+    /// What comes before the function's code: the test at its entry, cold behind it the way to where the
+    /// frame was left.
+    pub(super) fn enter(&mut self, region: &Region) -> Vec<Item> {
+        self.regions.push(Region::default());
+        let last = count32(self.frame.safe_points.len());
+        let targets = region.targets(1..last);
         let cold = self.labels.next();
-        let mut items = Vec::new();
-        if polled {
-            items.extend(self.spend_budget(self.weight(0..self.function.ops.len())));
-        } else {
-            items.push(Item::Instruction(Instruction::GlobalGet(
-                self.plan.globals.state,
-            )));
-        }
-        items.push(Item::Unlikely);
-        items.push(Item::Open(cold, Opening::If(BlockType::Empty)));
-        let targets = region.targets(1..last + 1);
-        if polled {
+        if self.suspension.polls_at_entry(self.function.index) {
+            let (left, budget) = (self.temporaries.budget, self.plan.globals.budget);
+            self.emit(Instruction::GlobalGet(budget));
+            let work = self.weight(0..self.function.ops.len());
+            self.emit(Instruction::I32Const(work));
+            self.emit(Instruction::I32Sub);
+            self.emit(Instruction::LocalTee(left));
+            self.emit(Instruction::GlobalSet(budget));
+            self.emit(Instruction::LocalGet(left));
+            self.emit(Instruction::I32Const(0));
+            self.emit(Instruction::I32LeS);
+            self.emit_item(Item::Unlikely);
+            self.emit_item(Item::Open(cold, Opening::If(BlockType::Empty)));
             let rewinding = self.labels.next();
-            items.extend(
-                [
-                    Instruction::GlobalGet(self.plan.globals.state),
-                    Instruction::I32Const(REWINDING),
-                    Instruction::I32Eq,
-                ]
-                .map(Item::Instruction),
-            );
-            items.push(Item::Open(rewinding, Opening::If(BlockType::Empty)));
-            items.extend(self.load_frame());
-            items.push(Item::End);
-            items.extend(self.dispatch_header(0, cold, &targets));
+            self.emit(Instruction::GlobalGet(self.plan.globals.state));
+            self.emit_item(Item::Open(rewinding, Opening::If(BlockType::Empty)));
+            self.load_frame();
+            self.dispatch(0, targets, rewinding);
+            self.emit_item(Item::End);
+            self.poll(0);
         } else {
-            items.extend(self.load_frame());
-            if let Some(&first) = targets.first() {
-                // Id 0 is the entry, where this function is never stopped.
-                let targets: Box<[Label]> = [first].into_iter().chain(targets).collect();
-                items.push(Item::Instruction(Instruction::GlobalGet(
-                    self.plan.globals.safe_point,
-                )));
-                items.push(Item::BrTable(targets, first));
+            self.emit(Instruction::GlobalGet(self.plan.globals.state));
+            self.emit_item(Item::Unlikely);
+            self.emit_item(Item::Open(cold, Opening::If(BlockType::Empty)));
+            self.load_frame();
+            if targets.is_empty() {
+                self.emit(Instruction::Unreachable);
             } else {
-                items.push(Item::Instruction(Instruction::Unreachable));
+                self.dispatch(0, targets, cold);
             }
         }
-        items.push(Item::End);
-        items
+        self.emit_item(Item::End);
+        self.regions.pop().expect("pushed above").items
+    }
+    /// Polls, and unwinds if the host asks for it.
+    pub(super) fn poll(&mut self, safe_point: u32) {
+        let unwind = self.labels.next();
+        self.emit(Instruction::Call(self.plan.helpers.poll));
+        self.emit_item(Item::Unlikely);
+        self.emit_item(Item::Open(unwind, Opening::If(BlockType::Empty)));
+        self.save_slots(safe_point);
+        self.emit_item(Item::End);
     }
 
-    /// Asks what to do at a header whose budget is used up: go on at `go_on`, unwind, or (rewinding) enter
-    /// one of the safe points that follow the header.
-    pub(super) fn dispatch_header(
-        &mut self,
-        safe_point: u32,
-        go_on: Label,
-        targets: &[Label],
-    ) -> Vec<Item> {
-        let targets = [go_on].into_iter().chain(targets.iter().copied()).collect();
-        let id = Instruction::I32Const(safe_point.cast_signed());
-        vec![
-            Item::Instruction(id.clone()),
-            Item::Instruction(Instruction::LocalSet(self.temporaries.safe_point)),
-            Item::Instruction(id),
-            Item::Instruction(Instruction::Call(self.plan.helpers.header)),
-            Item::BrTable(targets, self.exit(safe_point)),
-        ]
+    /// Branches to the landing of the safe point being rebuilt, if it is one of those after `header`.
+    pub(super) fn dispatch(&mut self, header: u32, targets: Box<[Label]>, otherwise: Label) {
+        self.emit(Instruction::GlobalGet(self.plan.globals.safe_point));
+        self.emit(Instruction::I32Const(header.cast_signed() + 1));
+        self.emit(Instruction::I32Sub);
+        self.emit_item(Item::BrTable(targets, otherwise));
     }
 
-    /// Takes work from the shared budget; leaves whether it is used up.
-    pub(super) fn spend_budget(&self, work: i32) -> impl Iterator<Item = Item> + use<> {
-        let budget = self.plan.globals.budget;
-        [
-            Instruction::GlobalGet(budget),
-            Instruction::I32Const(work),
-            Instruction::I32Sub,
-            Instruction::LocalTee(self.temporaries.budget),
-            Instruction::GlobalSet(budget),
-            Instruction::LocalGet(self.temporaries.budget),
-            Instruction::I32Const(0),
-            Instruction::I32LeS,
-        ]
-        .into_iter()
-        .map(Item::Instruction)
-    }
-
-    fn load_frame(&mut self) -> Vec<Item> {
-        let mut items: Vec<Item> = [
-            Instruction::I32Const(self.function.index.cast_signed()),
-            Instruction::Call(self.plan.abi.load_frame),
-        ]
-        .map(Item::Instruction)
-        .into();
+    /// Opens the next frame, and loads it if it was left at the entry.
+    fn load_frame(&mut self) {
+        self.emit(Instruction::I32Const(self.function.index.cast_signed()));
+        self.emit(Instruction::Call(self.plan.abi.load_frame));
+        let safe_point = self.temporaries.safe_point;
+        self.emit(Instruction::LocalTee(safe_point));
+        self.emit(Instruction::GlobalSet(self.plan.globals.safe_point));
         if self.suspension.tail_calls(self.function.index) {
             let other = self.labels.next();
-            let safe_point = self.temporaries.safe_point;
-            items.extend(
-                [
-                    Instruction::LocalTee(safe_point),
-                    Instruction::I32Const(OTHER_FUNCTION),
-                    Instruction::I32Eq,
-                ]
-                .map(Item::Instruction),
-            );
-            items.push(Item::Open(other, Opening::If(BlockType::Empty)));
+            self.emit(Instruction::LocalGet(safe_point));
+            self.emit(Instruction::I32Const(OTHER_FUNCTION));
+            self.emit(Instruction::I32Eq);
+            self.emit_item(Item::Open(other, Opening::If(BlockType::Empty)));
             let resume = self.plan.resume(&self.function.results);
-            items.push(Item::Instruction(Instruction::ReturnCall(resume)));
-            items.push(Item::End);
-            items.push(Item::Instruction(Instruction::LocalGet(safe_point)));
+            self.emit(Instruction::ReturnCall(resume));
+            self.emit_item(Item::End);
         }
-        items.push(Item::Instruction(Instruction::GlobalSet(
-            self.plan.globals.safe_point,
-        )));
-        for &(origin, value_type) in &self.frame.slots {
-            items.extend(
-                load(value_type, self.plan)
-                    .into_iter()
-                    .map(Item::Instruction),
-            );
-            let local = self.slot_local(origin, value_type);
-            items.push(Item::Instruction(Instruction::LocalSet(local)));
+        if self.suspension.polls_at_entry(self.function.index) {
+            let here = self.labels.next();
+            self.emit(Instruction::LocalGet(safe_point));
+            self.emit(Instruction::I32Eqz);
+            self.emit_item(Item::Open(here, Opening::If(BlockType::Empty)));
+            self.load_slots(&self.frame.safe_points[0].own);
+            self.emit(Instruction::Call(self.plan.helpers.arrive));
+            self.emit_item(Item::End);
         }
-        items
     }
 
     fn slot_local(&mut self, origin: SlotOrigin, value_type: ValueType) -> u32 {

@@ -5,7 +5,6 @@ use wasm_migrate_abi::ValueType;
 use wasmparser::Operator;
 
 use super::code::{self, Item, Label, Labels, Opening, push};
-use super::frame::Exits;
 use super::loops::LeafLoop;
 use super::operands::Operands;
 use super::region::Region;
@@ -31,12 +30,15 @@ pub(crate) fn instrument(
     plan: &Plan,
 ) -> Body {
     let locals = count32(function.locals.len());
+    let mut labels = Labels::default();
+    let saved = labels.next();
     let mut emitter = Emitter {
         function,
         frame,
         suspension,
         plan,
-        labels: Labels::default(),
+        labels,
+        saved,
         regions: vec![Region::default()],
         operands: Operands::new(locals + Temporaries::COUNT),
         temporaries: Temporaries {
@@ -44,7 +46,7 @@ pub(crate) fn instrument(
             budget: locals + 1,
         },
         blocks: Vec::new(),
-        exits: Exits::default(),
+        exits: Vec::new(),
         next_safe_point: 1,
         leaf: None,
         reachable: true,
@@ -60,7 +62,7 @@ pub(crate) fn instrument(
 /// Locals that every instrumented function has, after the original's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Temporaries {
-    /// Safe point at which the function unwinds.
+    /// Safe point at which the function unwinds, or whose frame it loads.
     pub(super) safe_point: u32,
     /// Work left until the next poll.
     pub(super) budget: u32,
@@ -95,7 +97,10 @@ pub(super) struct Emitter<'e, 'a> {
     pub(super) operands: Operands,
     pub(super) temporaries: Temporaries,
     pub(super) blocks: Vec<BlockState>,
-    pub(super) exits: Exits,
+    /// Where all ways to unwind end, once the frame's words are sent.
+    pub(super) saved: Label,
+    /// Where to branch to unwind after calls, with the safe point.
+    pub(super) exits: Vec<(u32, Label)>,
     pub(super) next_safe_point: u32,
     /// The innermost loop, if it contains no other safe point.
     pub(super) leaf: Option<LeafLoop>,
@@ -151,11 +156,8 @@ impl Emitter<'_, '_> {
                 let value_type = self.function.pushed(op)[0];
                 self.operands.push_pending(value_type, id);
             }
-            Operator::Call { function_index } if self.is_safe_point(id) => {
-                self.suspending_call(op, id, function_index);
-            }
-            Operator::CallIndirect { .. } if self.is_safe_point(id) => {
-                self.suspending_indirect_call(op, id);
+            Operator::Call { .. } | Operator::CallIndirect { .. } if self.is_safe_point(id) => {
+                self.suspending_call(op, id);
             }
             Operator::Br { .. } | Operator::BrIf { .. } | Operator::BrTable { .. } => {
                 self.branch(op, id, inside);
@@ -237,16 +239,12 @@ impl Emitter<'_, '_> {
     fn open_hoisted(&mut self, id: BlockId, op: OpId) {
         let block = self.function.block(id);
         let is_if = block.kind == BlockKind::If;
-        // A condition that lies alone on the stack can stay there.
-        let spill = !is_if || self.operands.len() > 1;
-        if spill {
-            self.spill();
-        }
         if is_if {
-            let condition = self.operands.len() - 1;
-            let items = &mut self.regions.last_mut().expect("in a region").items;
-            self.operands.flush_from(condition, self.function, items);
+            self.spill_under(1);
+            self.flush_from(self.operands.len() - 1);
             self.operands.pop(1);
+        } else {
+            self.spill();
         }
         let label = self.labels.next();
         let mut otherwise = None;
@@ -336,7 +334,7 @@ impl Emitter<'_, '_> {
     /// Puts everything together: exits, entry, body.
     fn finish(mut self, original: &[u8]) -> Body {
         let region = self.regions.pop().expect("the function's region");
-        let prologue = self.entry(&region);
+        let prologue = self.enter(&region);
         let body = region.finish(prologue);
         let items = self.with_exits(body);
         let mut bytes = Vec::new();
@@ -372,8 +370,26 @@ impl Emitter<'_, '_> {
         next.is_some_and(|point| point.op == op)
     }
 
+    pub(super) fn region(&mut self) -> &mut Region {
+        self.regions.last_mut().expect("in a region")
+    }
+
     pub(super) fn items(&mut self) -> &mut Vec<Item> {
-        &mut self.regions.last_mut().expect("in a region").items
+        &mut self.region().items
+    }
+
+    /// Ends the block through which rewinding lands at safe points from `first` on. What comes before goes
+    /// round what is emitted next, up to where the returned label must be closed.
+    pub(super) fn land(&mut self, first: u32) -> Label {
+        let (landing, joined) = (self.labels.next(), self.labels.next());
+        self.emit_item(Item::Br(joined));
+        self.region().land(first, landing);
+        joined
+    }
+
+    pub(super) fn emit_unlikely_br_if(&mut self, label: Label) {
+        self.emit_item(Item::Unlikely);
+        self.emit_item(Item::BrIf(label));
     }
 
     pub(super) fn emit(&mut self, instruction: Instruction<'static>) {
@@ -387,6 +403,18 @@ impl Emitter<'_, '_> {
     pub(super) fn flush(&mut self) {
         let items = &mut self.regions.last_mut().expect("in a region").items;
         self.operands.flush(self.function, items);
+    }
+
+    pub(super) fn flush_from(&mut self, height: usize) {
+        let items = &mut self.regions.last_mut().expect("in a region").items;
+        self.operands.flush_from(height, self.function, items);
+    }
+
+    /// Makes sure that nothing lies on the physical stack under the top operands.
+    pub(super) fn spill_under(&mut self, top: u32) {
+        if self.operands.any_physical_under(top) {
+            self.spill();
+        }
     }
 
     pub(super) fn spill(&mut self) {

@@ -2,7 +2,7 @@
 //! [`Helpers`](crate::plan::Helpers).
 
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
-use wasm_migrate_abi::{REWINDING, RUNNING, UNWINDING, ValueType};
+use wasm_migrate_abi::{RUNNING, UNWINDING, ValueType};
 
 use super::frame::{load, save};
 use crate::encode;
@@ -16,10 +16,10 @@ pub(crate) fn helper_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signatu
         params: params.to_vec(),
         results: results.to_vec(),
     };
-    let mut helpers = vec![(
-        signature(&[ValueType::I32], &[ValueType::I32]),
-        header(plan),
-    )];
+    let mut helpers = vec![
+        (signature(&[], &[ValueType::I32]), poll(plan)),
+        (signature(&[], &[]), arrive(plan)),
+    ];
     if plan.helpers.save_v128.is_some() {
         helpers.push((signature(&[ValueType::V128], &[]), save_v128(plan)));
         helpers.push((signature(&[], &[ValueType::V128]), load_v128(plan)));
@@ -55,29 +55,12 @@ fn build(
     function
 }
 
-/// `(safe point of the header) -> 0: go on; n: enter the n-th safe point after it; -1: unwind`.
-fn header(plan: &Plan) -> Function {
+/// Polls; answers whether to unwind.
+fn poll(plan: &Plan) -> Function {
     let globals = &plan.globals;
     build(
-        &[],
+        &[ValType::I32],
         [
-            Instruction::GlobalGet(globals.state),
-            Instruction::I32Const(REWINDING),
-            Instruction::I32Eq,
-            Instruction::If(BlockType::Empty),
-            Instruction::GlobalGet(globals.safe_point),
-            Instruction::LocalGet(0),
-            Instruction::I32Ne,
-            Instruction::If(BlockType::Empty),
-            Instruction::GlobalGet(globals.safe_point),
-            Instruction::LocalGet(0),
-            Instruction::I32Sub,
-            Instruction::Return,
-            Instruction::End,
-            // This is where the program was stopped: it runs again.
-            Instruction::I32Const(RUNNING),
-            Instruction::GlobalSet(globals.state),
-            Instruction::End,
             Instruction::GlobalGet(globals.depth),
             Instruction::Call(plan.abi.poll),
             Instruction::LocalTee(0),
@@ -91,7 +74,20 @@ fn header(plan: &Plan) -> Function {
             Instruction::End,
             Instruction::I32Const(UNWINDING),
             Instruction::GlobalSet(globals.state),
-            Instruction::I32Const(-1),
+            Instruction::I32Const(1),
+        ],
+    )
+}
+
+/// This is where the program was stopped: it runs again.
+fn arrive(plan: &Plan) -> Function {
+    build(
+        &[],
+        [
+            Instruction::I32Const(RUNNING),
+            Instruction::GlobalSet(plan.globals.state),
+            Instruction::I32Const(0),
+            Instruction::GlobalSet(plan.globals.safe_point),
         ],
     )
 }

@@ -1,30 +1,56 @@
 //! Loops: every header is a safe point with a poll.
 //!
-//! A loop that contains other safe points tests the shared budget at its header; the cold side polls, or
-//! (rewinding) enters the safe point inside.
+//! A loop that is out of budget is left to poll, so that the register allocator sees no call on account
+//! of it; then it is entered at its header again. Rewinding lands before the loop, where the values that
+//! the loop carries are loaded, and what else the header needs if the program was stopped there.
+//! Otherwise the way leads on from the header to the safe point inside: the budget is 0 while rewinding,
+//! so this costs no further test. A loop tests its budget before it spends from it, so that it makes
+//! progress after a poll, however small the next budget.
 //!
-//! A *leaf* loop contains none, and is where programs spend their time. It counts the budget in a local,
-//! and leaves the loop to poll, so that the register allocator sees a loop without calls; then it enters
-//! at the header again. On every way out the local is written back to the shared budget:
+//! ```wat
+//! br $begin
+//! end                                        ;; of the block through which rewinding lands
+//! ... load what the loop carries
+//! (if (i32.eq (global.get $safe_point) (i32.const ID)) (then ... load the rest  (call $arrive)))
+//! end                                        ;; $begin
+//! block $exit
+//!  loop $again
+//!   block $cold
+//!    loop $header
+//!     (if (i32.le_s (local.tee $left (global.get $budget)) (i32.const 0))
+//!      (then (br_table $landing... $cold (i32.sub (global.get $safe_point) (i32.const ID+1)))))
+//!     (global.set $budget (i32.sub (local.get $left) (i32.const W)))
+//!     ... the body
+//!    end
+//!    br $exit
+//!   end
+//!   (if (call $poll) (then ... save  br $saved))  br $again
+//!  end
+//!  unreachable
+//! end
+//! ```
+//!
+//! A *leaf* loop contains no other safe point, and is where programs spend their time. It counts the
+//! budget in a local, and on every way out writes it back to the shared budget:
 //!
 //! ```wat
 //! block $exit
-//!  block $way_out                          ;; one for each label outside that the loop branches to
+//!  block $way_out                            ;; one for each label outside that the loop branches to
 //!   loop $again
-//!    (local.set $budget (global.get $shared))
+//!    (local.set $left (global.get $budget))
 //!    block $cold
 //!     loop $header
-//!      (br_if $cold (i32.le_s (local.get $budget) (i32.const 0)))
-//!      (local.set $budget (i32.sub (local.get $budget) (i32.const W)))
-//!      ... the original body, branches out going to $way_out
+//!      (br_if $cold (i32.le_s (local.get $left) (i32.const 0)))
+//!      (local.set $left (i32.sub (local.get $left) (i32.const W)))
+//!      ... the body, branches out going to $way_out
 //!     end
-//!     (global.set $shared (local.get $budget))  br $exit
+//!     (global.set $budget (local.get $left))  br $exit
 //!    end
-//!    (br_if $unwind (call $header_helper (i32.const ID)))  br $again
+//!    (if (call $poll) (then ... save  br $saved))  br $again
 //!   end
 //!   unreachable
 //!  end
-//!  (global.set $shared (local.get $budget))  br $outer
+//!  (global.set $budget (local.get $left))  br $outer
 //! end
 //! ```
 
@@ -49,14 +75,11 @@ impl Emitter<'_, '_> {
         let safe_point = self.take_safe_point();
         self.spill();
         self.force_params(id, op);
-        let landing = self.labels.next();
-        self.regions
-            .last_mut()
-            .expect("in a region")
-            .land(safe_point, landing);
         let block = self.function.block(id);
         let next = self.frame.safe_points.get(self.next_safe_point as usize);
-        if next.is_none_or(|next| next.op > block.end) {
+        let is_leaf = next.is_none_or(|next| next.op > block.end);
+        self.land_at_loop(safe_point, is_leaf);
+        if is_leaf {
             self.leaf = Some(LeafLoop {
                 block: id,
                 ways_out: IndexMap::new(),
@@ -82,18 +105,64 @@ impl Emitter<'_, '_> {
         self.push_results(&self.function.block(id).results, end);
     }
 
+    fn land_at_loop(&mut self, safe_point: u32, is_leaf: bool) {
+        let begin = self.land(safe_point);
+        let frame = self.frame;
+        let point = &frame.safe_points[safe_point as usize];
+        self.load_slots(&point.carried);
+        let here = self.labels.next();
+        if !is_leaf {
+            self.clear_slots(&point.own);
+            self.emit(Instruction::GlobalGet(self.plan.globals.safe_point));
+            self.emit(Instruction::I32Const(safe_point.cast_signed()));
+            self.emit(Instruction::I32Eq);
+            self.emit_item(Item::Open(here, Opening::If(BlockType::Empty)));
+        }
+        self.load_slots(&point.own);
+        self.emit(Instruction::Call(self.plan.helpers.arrive));
+        if !is_leaf {
+            self.emit_item(Item::End);
+        }
+        self.region().close(begin, BlockType::Empty);
+    }
+
     fn finish_loop(&mut self, id: BlockId, region: Region) {
         let safe_point = self.blocks[id.index()].safe_point;
         let targets = region.targets(safe_point + 1..self.next_safe_point);
-        let cold = self.labels.next();
-        let mut prologue: Vec<Item> = self.spend_budget(self.loop_weight(id)).collect();
-        prologue.push(Item::Unlikely);
-        prologue.push(Item::Open(cold, Opening::If(BlockType::Empty)));
-        prologue.extend(self.dispatch_header(safe_point, cold, &targets));
-        prologue.push(Item::End);
+        let (exit, again, cold) = (self.labels.next(), self.labels.next(), self.labels.next());
+        let ty = self.plan.block_type(&self.function.block(id).results);
+        self.emit_item(Item::Open(exit, Opening::Block(ty)));
+        self.emit_item(Item::Open(again, Opening::Loop(BlockType::Empty)));
+        self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
         self.open_header(id);
+        self.regions.push(Region::default());
+        let used_up = self.labels.next();
+        let (left, budget) = (self.temporaries.budget, self.plan.globals.budget);
+        self.emit(Instruction::GlobalGet(budget));
+        self.emit(Instruction::LocalTee(left));
+        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32LeS);
+        self.emit_item(Item::Unlikely);
+        self.emit_item(Item::Open(used_up, Opening::If(BlockType::Empty)));
+        self.dispatch(safe_point, targets, cold);
+        self.emit_item(Item::End);
+        self.spend(self.loop_weight(id));
+        self.emit(Instruction::GlobalSet(budget));
+        let prologue = self.regions.pop().expect("pushed above").items;
         self.items().extend(region.finish(prologue));
         self.emit_item(Item::End);
+        self.emit_item(Item::Br(exit));
+        self.emit_item(Item::End);
+        self.poll_again(safe_point, again);
+        self.emit_item(Item::End);
+    }
+
+    /// What is done outside a loop that is out of budget, to the end of the loop around it.
+    fn poll_again(&mut self, safe_point: u32, again: Label) {
+        self.poll(safe_point);
+        self.emit_item(Item::Br(again));
+        self.emit_item(Item::End);
+        self.emit(Instruction::Unreachable);
     }
 
     fn finish_leaf_loop(&mut self, id: BlockId, leaf: &LeafLoop, region: Region) {
@@ -116,30 +185,18 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::LocalSet(budget));
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
         self.open_header(id);
-        // Test first: after a poll, however small the next budget, the loop makes progress.
         self.emit(Instruction::LocalGet(budget));
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::I32LeS);
-        self.emit_item(Item::Unlikely);
-        self.emit_item(Item::BrIf(cold));
-        self.emit(Instruction::LocalGet(budget));
-        self.emit(Instruction::I32Const(self.loop_weight(id)));
-        self.emit(Instruction::I32Sub);
+        self.emit_unlikely_br_if(cold);
+        self.spend(self.loop_weight(id));
         self.emit(Instruction::LocalSet(budget));
         self.items().extend(region.finish(Vec::new()));
         self.emit_item(Item::End);
         self.write_budget_back();
         self.emit_item(Item::Br(exit));
         self.emit_item(Item::End);
-        self.note_safe_point(safe_point);
-        self.emit(Instruction::I32Const(safe_point.cast_signed()));
-        self.emit(Instruction::Call(self.plan.helpers.header));
-        let unwind = self.exit(safe_point);
-        self.emit_item(Item::Unlikely);
-        self.emit_item(Item::BrIf(unwind));
-        self.emit_item(Item::Br(again));
-        self.emit_item(Item::End);
-        self.emit(Instruction::Unreachable);
+        self.poll_again(safe_point, again);
         for &target in leaf.ways_out.keys() {
             self.emit_item(Item::End);
             self.write_budget_back();
@@ -149,6 +206,12 @@ impl Emitter<'_, '_> {
             self.emit_item(Item::Br(label));
         }
         self.emit_item(Item::End);
+    }
+
+    fn spend(&mut self, work: i32) {
+        self.emit(Instruction::LocalGet(self.temporaries.budget));
+        self.emit(Instruction::I32Const(work));
+        self.emit(Instruction::I32Sub);
     }
 
     /// Gives the rest of a leaf loop's budget back to the shared budget.

@@ -128,6 +128,18 @@ impl Operands {
         }
     }
 
+    /// Whether anything between the base and the top operands lies on the physical stack.
+    pub(super) fn any_physical_under(&self, top: u32) -> bool {
+        let under = self.base..self.entries.len() - top as usize;
+        self.entries[under].iter().any(|entry| entry.physical)
+    }
+
+    /// Types of the operands from a height on.
+    pub(super) fn types_from(&self, height: usize) -> Vec<ValueType> {
+        let types = self.entries[height..].iter();
+        types.map(|entry| entry.value_type).collect()
+    }
+
     /// Empties the physical stack, down to the base.
     pub(super) fn spill(&mut self, function: &Function<'_>, items: &mut Vec<Item>) {
         for index in (self.base..self.entries.len()).rev() {

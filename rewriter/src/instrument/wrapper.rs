@@ -6,7 +6,7 @@
 //! the call again.
 
 use wasm_encoder::{BlockType, Function, Instruction};
-use wasm_migrate_abi::{RUNNING, SafePointKind, SlotOrigin, ValueType};
+use wasm_migrate_abi::{SafePointKind, SlotOrigin, ValueType};
 
 use super::frame::{load, save};
 use crate::analysis::{Frame, SafePoint};
@@ -30,7 +30,9 @@ pub(crate) fn wrapper_frame(signature: &Signature) -> Result<Frame, ()> {
     let safe_point = |kind| SafePoint {
         kind,
         op: OpId(0),
-        live: (0..count32(slots.len())).collect(),
+        outer: Vec::new(),
+        carried: Vec::new(),
+        own: (0..count32(slots.len())).collect(),
     };
     let safe_points = vec![
         safe_point(SafePointKind::Entry),
@@ -67,8 +69,7 @@ fn blocking(function: &mut Function, import: u32, signature: &Signature, plan: &
         function.instruction(&Instruction::LocalSet(param));
     }
     function
-        .instruction(&Instruction::I32Const(RUNNING))
-        .instruction(&Instruction::GlobalSet(plan.globals.state))
+        .instruction(&Instruction::Call(plan.helpers.arrive))
         .instruction(&Instruction::End);
     call(function, import, signature, plan);
     function

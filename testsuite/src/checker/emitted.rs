@@ -44,7 +44,7 @@ pub(super) enum Role {
     Frames(u32),
     /// It calls the function of the next frame.
     Resume,
-    /// It saves, loads or polls for others.
+    /// It saves, loads or polls for others, or sets the state.
     Helper,
     /// Anything else.
     Plain,
@@ -126,40 +126,45 @@ impl<'a> Decoded<'a> {
     }
 
     /// The role of every function.
-    pub(super) fn roles(&self) -> Vec<Role> {
+    pub(super) fn roles(&self, state_global: u32) -> Vec<Role> {
         let mut roles: Vec<Role> = self
             .imports
             .iter()
             .map(|import| import_role(*import))
             .collect();
         for body in &self.bodies {
-            let role = self.role(body, &roles);
+            let role = role(body, &roles, state_global);
             roles.push(role);
         }
         roles
     }
+}
 
-    fn role(&self, body: &Body<'_>, imports: &[Role]) -> Role {
-        let mut role = Role::Plain;
-        for (at, op) in body.ops.iter().enumerate() {
-            let Operator::Call { function_index } = op else {
+fn role(body: &Body<'_>, imports: &[Role], state_global: u32) -> Role {
+    let mut role = Role::Plain;
+    for (at, op) in body.ops.iter().enumerate() {
+        let function_index = match op {
+            Operator::Call { function_index } => function_index,
+            Operator::GlobalSet { global_index } if *global_index == state_global => {
+                role = Role::Helper;
                 continue;
-            };
-            let Some(Role::Abi(abi)) = imports.get(*function_index as usize) else {
-                continue;
-            };
-            let constant = at.checked_sub(1).and_then(|before| match body.ops[before] {
-                Operator::I32Const { value } => Some(value.cast_unsigned()),
-                _ => None,
-            });
-            match (abi, constant) {
-                (Abi::LoadFrame, Some(function)) => return Role::Frames(function),
-                (Abi::LoadCallee, _) => return Role::Resume,
-                _ => role = Role::Helper,
             }
+            _ => continue,
+        };
+        let Some(Role::Abi(abi)) = imports.get(*function_index as usize) else {
+            continue;
+        };
+        let constant = at.checked_sub(1).and_then(|before| match body.ops[before] {
+            Operator::I32Const { value } => Some(value.cast_unsigned()),
+            _ => None,
+        });
+        match (abi, constant) {
+            (Abi::LoadFrame, Some(function)) => return Role::Frames(function),
+            (Abi::LoadCallee, _) => return Role::Resume,
+            _ => role = Role::Helper,
         }
-        role
     }
+    role
 }
 
 fn import_role((module, name): (&str, &str)) -> Role {

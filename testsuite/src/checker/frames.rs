@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use wasm_migrate_abi::{self as abi, Function, Slot, ValueType};
+use wasm_migrate_abi::{self as abi, Function, ValueType};
 use wasmparser::Operator;
 
 use super::body::Body;
@@ -72,7 +72,6 @@ impl Frames<'_> {
     fn edge(&self, at: usize, callee: Option<u32>) -> Result<Option<Edge>, String> {
         let locals = (0..self.local_count()).map(Value::Local).collect();
         let mut machine = self.machine(abi::RUNNING, locals);
-        machine.known = self.constants_before(at);
         machine.poll_answer = Some(0);
         let from = if self.polls(callee) {
             at
@@ -135,28 +134,6 @@ impl Frames<'_> {
         })
     }
 
-    /// What a polling helper answers if the guest runs on, and if it unwinds.
-    pub(super) fn answers(&self, at: usize) -> Option<[i32; 2]> {
-        let Operator::Call { function_index } = self.body.ops[at] else {
-            return None;
-        };
-        if self.role(function_index) != Role::Helper || !self.polls(Some(function_index)) {
-            return None;
-        }
-        let helper = self.module.body(function_index)?;
-        let ty = self.module.function_type(function_index);
-        let answer = |poll: i32| {
-            let locals = vec![Value::Unknown; ty.params().len() + helper.locals];
-            let mut machine = self.machine(abi::RUNNING, locals);
-            machine.poll_answer = Some(poll);
-            match (machine.run(helper, 0), machine.stack.last()) {
-                (Event::Ended, Some(Value::Const(answer))) => Some(*answer),
-                _ => None,
-            }
-        };
-        Some([answer(1)?, answer(0)?])
-    }
-
     /// Number of parameters and locals.
     pub(super) fn local_count(&self) -> u32 {
         self.module.local_count(self.index)
@@ -205,31 +182,6 @@ impl Frames<'_> {
             _ => 0,
         }
     }
-
-    /// Locals set to a constant in the straight line before an operator.
-    fn constants_before(&self, at: usize) -> HashMap<u32, i32> {
-        let joins = |op: &Operator<'_>| {
-            matches!(op, Operator::Loop { .. } | Operator::End | Operator::Else)
-        };
-        let start = self.body.ops[..at].iter().rposition(joins).unwrap_or(0);
-        let mut known = HashMap::new();
-        for pair in self.body.ops[start..at].windows(2) {
-            match pair {
-                [
-                    Operator::I32Const { value },
-                    Operator::LocalSet { local_index } | Operator::LocalTee { local_index },
-                ] => _ = known.insert(*local_index, *value),
-                [
-                    _,
-                    Operator::LocalSet { local_index } | Operator::LocalTee { local_index },
-                ] => {
-                    known.remove(local_index);
-                }
-                _ => {}
-            }
-        }
-        known
-    }
 }
 
 /// The local that holds each live slot at an edge.
@@ -269,24 +221,28 @@ pub(super) fn saved_locals(
     }
 }
 
-/// The symbol of each slot's value once it is loaded.
-pub(super) fn slot_values(described: &Function) -> Vec<Value> {
+/// The symbol of each live slot's value once it is loaded.
+pub(super) fn live_values(described: &Function, live: &[u32]) -> Vec<Value> {
     let mut word = 0;
-    let value = |slot: &Slot| {
-        let (value, next) = match slot.value_type {
+    let value = |slot: &u32| {
+        let (value, next) = match described.slots[*slot as usize].value_type {
             ValueType::V128 => (Value::Vector(word, word + 1), word + 2),
             _ => (Value::Word(word), word + 1),
         };
         word = next;
         value
     };
-    described.slots.iter().map(value).collect()
+    live.iter().map(value).collect()
 }
 
 /// The slot that each local holds at a landing.
-pub(super) fn loaded_slots(described: &Function, locals: &[Value]) -> HashMap<u32, u32> {
+pub(super) fn loaded_slots(
+    described: &Function,
+    live: &[u32],
+    locals: &[Value],
+) -> HashMap<u32, u32> {
     let mut slots = HashMap::new();
-    for (slot, value) in (0_u32..).zip(slot_values(described)) {
+    for (&slot, value) in live.iter().zip(live_values(described, live)) {
         let holders = (0_u32..).zip(locals).filter(|(_, held)| **held == value);
         slots.extend(holders.map(|(local, _)| (local, slot)));
     }

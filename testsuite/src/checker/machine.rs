@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use wasmparser::Operator;
+use wasmparser::{BlockType, Operator};
 
 use super::body::{Body, Target};
 use super::emitted::{Abi, Decoded, Role};
@@ -57,8 +57,6 @@ pub(super) struct Machine<'m> {
     pub(super) stack: Vec<Value>,
     heights: HashMap<usize, usize>,
     pub(super) globals: HashMap<u32, i32>,
-    /// Locals with known contents that are still named by [`Value::Local`].
-    pub(super) known: HashMap<u32, i32>,
     /// Words sent to the host.
     pub(super) saved: Vec<Value>,
     /// Answer of the next poll; without one, a poll ends the run.
@@ -91,7 +89,6 @@ impl<'m> Machine<'m> {
                 .map(|global| (global, state))
                 .into_iter()
                 .collect(),
-            known: HashMap::new(),
             saved: Vec::new(),
             poll_answer: None,
             frame: None,
@@ -129,7 +126,6 @@ impl<'m> Machine<'m> {
     fn pop_const(&mut self) -> Option<i32> {
         match self.pop() {
             Value::Const(value) => Some(value),
-            Value::Local(local) => self.known.get(&local).copied(),
             _ => None,
         }
     }
@@ -147,7 +143,6 @@ impl<'m> Machine<'m> {
         let (b, a) = (self.pop(), self.pop());
         let place = |value: Value| match value {
             Value::Const(value) => Some(value),
-            Value::Local(local) => self.known.get(&local).copied(),
             Value::Word(_) => Some(1),
             _ => None,
         };
@@ -161,11 +156,29 @@ impl<'m> Machine<'m> {
         match body.target(at, depth) {
             Target::Return => None,
             Target::Operator { at, opener } => {
-                // Our own labels carry nothing across; what lies under them stays.
+                // What lies under a label stays, and so does what the branch carries.
                 let height = self.heights.get(&opener).copied().unwrap_or(0);
+                let carried = self.carried(&body.ops[opener]).min(self.stack.len());
+                let carried = self.stack.split_off(self.stack.len() - carried);
                 self.stack.truncate(height);
+                self.stack.extend(carried);
                 Some(at)
             }
+        }
+    }
+
+    /// How many operands a branch to this construct's label carries.
+    fn carried(&self, opener: &Operator<'_>) -> usize {
+        let (blockty, is_loop) = match opener {
+            Operator::Loop { blockty } => (blockty, true),
+            Operator::Block { blockty } | Operator::If { blockty } => (blockty, false),
+            _ => return 0,
+        };
+        match (blockty, is_loop) {
+            (BlockType::FuncType(ty), true) => self.module.ty(*ty).params().len(),
+            (BlockType::FuncType(ty), false) => self.module.ty(*ty).results().len(),
+            (BlockType::Type(_), false) => 1,
+            (BlockType::Type(_), true) | (BlockType::Empty, _) => 0,
         }
     }
 
@@ -310,7 +323,7 @@ impl<'m> Machine<'m> {
                 self.saved.push(word);
             }
             Role::Abi(Abi::SaveFrame) => {
-                let (safe_point, function) = (self.pop_value(), self.pop_value());
+                let (safe_point, function) = (self.pop(), self.pop());
                 return Err(Event::Saved {
                     function,
                     safe_point,
@@ -334,16 +347,6 @@ impl<'m> Machine<'m> {
             }
         }
         Ok(())
-    }
-
-    fn pop_value(&mut self) -> Value {
-        match self.pop() {
-            Value::Local(local) => self
-                .known
-                .get(&local)
-                .map_or(Value::Local(local), |known| Value::Const(*known)),
-            value => value,
-        }
     }
 
     /// Executes a helper as if it stood here.

@@ -2,7 +2,6 @@
 
 use wasmparser::Operator;
 
-use super::body::Target;
 use super::frames::Frames;
 
 /// A read of a local that holds nothing of the original program's.
@@ -20,7 +19,7 @@ pub(super) fn stale_reads(frames: &Frames<'_>, landing: usize, stale: &[u64]) ->
     let mut before: Vec<Option<Vec<u64>>> = vec![None; body.ops.len()];
     let mut work = Vec::new();
     let mut reads = Vec::new();
-    for next in successors(frames, landing) {
+    for next in body.successors(landing) {
         before[next] = Some(stale.to_vec());
         work.push(next);
     }
@@ -38,7 +37,7 @@ pub(super) fn stale_reads(frames: &Frames<'_>, landing: usize, stale: &[u64]) ->
             }
             _ => {}
         }
-        for next in successors(frames, at) {
+        for next in body.successors(at) {
             let joined: Vec<u64> = match &before[next] {
                 Some(known) => known.iter().zip(&stale).map(|(a, b)| a | b).collect(),
                 None => stale.clone(),
@@ -54,24 +53,4 @@ pub(super) fn stale_reads(frames: &Frames<'_>, landing: usize, stale: &[u64]) ->
 
 fn contains(set: &[u64], local: u32) -> bool {
     set[local as usize / 64] >> (local % 64) & 1 == 1
-}
-
-/// Operators that can follow while the guest does not rewind: a table of landings behind a poll is
-/// entered only with the answers that such a poll gives.
-fn successors(frames: &Frames<'_>, at: usize) -> Vec<usize> {
-    let body = frames.body;
-    let answers = at.checked_sub(1).and_then(|before| frames.answers(before));
-    let (Some(answers), Operator::BrTable { targets }) = (answers, &body.ops[at]) else {
-        return body.successors(at);
-    };
-    let depths: Vec<u32> = targets.targets().filter_map(Result::ok).collect();
-    let targets = answers.map(|answer| {
-        let depth = depths.get(answer.cast_unsigned() as usize).copied();
-        body.target(at, depth.unwrap_or(targets.default()))
-    });
-    let inside = |target: Target| match target {
-        Target::Operator { at, .. } if at < body.ops.len() => Some(at),
-        _ => None,
-    };
-    targets.into_iter().filter_map(inside).collect()
 }
