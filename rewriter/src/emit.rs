@@ -3,7 +3,7 @@
 use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{
     BranchHint, BranchHints, CodeSection, ConstExpr, CustomSection, ElementSection, Elements,
-    EntityType, ExportKind, ExportSection, FunctionSection, GlobalSection, GlobalType,
+    EntityType, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
     ImportSection, RawSection, RefType, SectionId, TableSection, TableType, TypeSection, ValType,
 };
 use wasm_migrate_abi::{self as abi, Description, ValueType};
@@ -13,8 +13,8 @@ use crate::analysis::CodeFacts;
 use crate::encode;
 use crate::error::Error;
 use crate::features;
-use crate::instrument::{helper_functions, wrapper_function};
-use crate::module::Module;
+use crate::instrument::added_functions;
+use crate::module::{Module, Signature};
 use crate::names;
 use crate::pipeline::Rewritten;
 use crate::plan::{ABI_IMPORTS, Plan, captured_tables, count32};
@@ -55,6 +55,7 @@ pub(crate) fn emit(
         code,
         plan,
         functions,
+        added: added_functions(module, plan),
         output: wasm_encoder::Module::new(),
         written: 0,
         has_producers: false,
@@ -83,6 +84,7 @@ struct Emission<'e, 'a> {
     code: &'e CodeFacts,
     plan: &'e Plan,
     functions: Vec<Rewritten>,
+    added: Vec<(Signature, Function)>,
     output: wasm_encoder::Module,
     /// How many of [`REQUIRED`] have been dealt with.
     written: usize,
@@ -198,14 +200,11 @@ impl<'a> Emission<'_, 'a> {
         section: Option<wasmparser::FunctionSectionReader<'a>>,
     ) -> Result<(), Error> {
         let mut functions = FunctionSection::new();
+        for (signature, _) in &self.added {
+            functions.function(self.plan.type_index(&signature.params, &signature.results));
+        }
         for ty in section.into_iter().flatten() {
             functions.function(ty?);
-        }
-        for &import in self.plan.helpers.wrappers.keys() {
-            functions.function(self.module.function_types[import as usize]);
-        }
-        for (signature, _) in helper_functions(self.module, self.plan) {
-            functions.function(self.plan.type_index(&signature.params, &signature.results));
         }
         self.output.section(&functions);
         Ok(())
@@ -351,18 +350,11 @@ impl<'a> Emission<'_, 'a> {
             self.output.section(&hints);
         }
         let mut code = CodeSection::new();
+        for (_, function) in &self.added {
+            code.function(function);
+        }
         for function in self.functions.drain(..) {
             code.raw(&function.body);
-        }
-        for &import in self.plan.helpers.wrappers.keys() {
-            code.function(&wrapper_function(
-                import,
-                self.module.signature(import),
-                self.plan,
-            ));
-        }
-        for (_, function) in helper_functions(self.module, self.plan) {
-            code.function(&function);
         }
         self.output.section(&code);
     }

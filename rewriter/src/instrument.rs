@@ -33,5 +33,5 @@ mod region;
 mod wrapper;
 
 pub(crate) use function::{after_drop, instrument, replacement};
-pub(crate) use helpers::helper_functions;
-pub(crate) use wrapper::{wrapper_frame, wrapper_function};
+pub(crate) use helpers::added_functions;
+pub(crate) use wrapper::wrapper_frame;

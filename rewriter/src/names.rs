@@ -1,6 +1,9 @@
 //! The `name` and `producers` sections.
 
+use std::collections::BTreeMap;
+
 use wasm_encoder::{IndirectNameMap, NameMap, NameSection, ProducersField, ProducersSection};
+use wasm_migrate_abi as abi;
 use wasmparser::{Name, NameSectionReader, ProducersSectionReader};
 
 use crate::module::Module;
@@ -53,38 +56,47 @@ fn function_names(
     module: &Module<'_>,
     plan: &Plan,
 ) -> wasmparser::Result<NameMap> {
-    let mut names = NameMap::new();
+    let mut names = BTreeMap::new();
     for naming in map {
         let naming = naming?;
-        names.append(plan.exported_function(naming.index), naming.name);
+        let index = plan.exported_function(naming.index);
+        names.insert(index, naming.name.to_owned());
     }
     let helpers = &plan.helpers;
-    for (&import, &wrapper) in &helpers.wrappers {
-        let import = &module.function_imports[import as usize];
-        names.append(
-            wrapper,
-            &format!("wasm_migrate.import.{}.{}", import.module, import.name),
-        );
+    let mut helper = |index, name: String| names.insert(index, format!("{}.{name}", abi::MODULE));
+    helper(helpers.check, "check".to_owned());
+    helper(helpers.arrive, "arrive".to_owned());
+    helper(helpers.load_i32, "load_i32".to_owned());
+    helper(helpers.load_i64, "load_i64".to_owned());
+    for (count, &index) in (1..).zip(&helpers.save_i32s) {
+        helper(index, format!("save_i32x{count}"));
     }
-    names.append(helpers.poll, "wasm_migrate.check");
-    names.append(helpers.arrive, "wasm_migrate.arrive");
+    helper(helpers.save_i64, "save_i64".to_owned());
     let optional = [
-        (helpers.save_v128, "wasm_migrate.save_v128"),
-        (helpers.load_v128, "wasm_migrate.load_v128"),
-        (helpers.save_reference, "wasm_migrate.save_reference"),
-        (helpers.load_reference, "wasm_migrate.load_reference"),
+        (helpers.save_v128, "save_v128"),
+        (helpers.load_v128, "load_v128"),
+        (helpers.save_reference, "save_reference"),
+        (helpers.load_reference, "load_reference"),
     ];
     for (index, name) in optional {
         if let Some(index) = index {
-            names.append(index, name);
+            helper(index, name.to_owned());
         }
     }
     for (number, &index) in helpers.resume.values().enumerate() {
-        names.append(index, &format!("wasm_migrate.resume.{number}"));
+        helper(index, format!("resume.{number}"));
     }
-    names.append(helpers.save, wasm_migrate_abi::SAVE);
-    names.append(helpers.load, wasm_migrate_abi::LOAD);
-    Ok(names)
+    helper(helpers.save, "save".to_owned());
+    helper(helpers.load, "load".to_owned());
+    for (&import, &wrapper) in &helpers.wrappers {
+        let import = &module.function_imports[import as usize];
+        helper(wrapper, format!("import.{}.{}", import.module, import.name));
+    }
+    let mut map = NameMap::new();
+    for (index, name) in names {
+        map.append(index, &name);
+    }
+    Ok(map)
 }
 
 /// The producers section with an entry for this tool. One that cannot be read is made anew.

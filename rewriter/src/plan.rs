@@ -28,6 +28,9 @@ pub(crate) const ABI_IMPORTS: [(&str, &[ValueType], &[ValueType]); 8] = {
     ]
 };
 
+/// How many `i32` one call saves at most.
+pub(crate) const SAVED_TOGETHER_MAX: usize = 8;
+
 /// Indices of the contract's functions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AbiFunctions {
@@ -62,15 +65,19 @@ impl Globals {
     }
 }
 
-/// Indices of the functions that are added.
+/// Indices of the functions that are added. They stand before the original's, so that most calls to them
+/// are short.
 #[derive(Debug)]
 pub(crate) struct Helpers {
-    /// By imported function that is called or referenced: its wrapper.
-    pub(crate) wrappers: BTreeMap<u32, u32>,
     /// `() -> i32`: polls; the answer is whether to unwind.
-    pub(crate) poll: u32,
+    pub(crate) check: u32,
     /// `()`: the innermost frame is rebuilt, the program runs again.
     pub(crate) arrive: u32,
+    pub(crate) load_i32: u32,
+    pub(crate) load_i64: u32,
+    /// By number of `i32`, from 1: saves them all.
+    pub(crate) save_i32s: Vec<u32>,
+    pub(crate) save_i64: u32,
     pub(crate) save_v128: Option<u32>,
     pub(crate) load_v128: Option<u32>,
     pub(crate) save_reference: Option<u32>,
@@ -79,6 +86,10 @@ pub(crate) struct Helpers {
     pub(crate) resume: IndexMap<Vec<ValueType>, u32>,
     pub(crate) save: u32,
     pub(crate) load: u32,
+    /// By imported function that is called or referenced: its wrapper.
+    pub(crate) wrappers: BTreeMap<u32, u32>,
+    /// Index after the last of them.
+    end: u32,
 }
 
 /// See the module's documentation.
@@ -126,7 +137,7 @@ impl Plan {
         let vectors = code.shared.uses_vectors || uses_type(module, code, ValueType::V128);
         let resumable = resumable(module, suspension);
         let types = TypeTable::new(module, code, &resumable);
-        let first_helper = count32(module.function_types.len()) + count32(ABI_IMPORTS.len());
+        let first_helper = imported + count32(ABI_IMPORTS.len());
         let used = used_imports(module, code);
         let helpers = Helpers::new(first_helper, used, vectors, references, &resumable);
         let tables = count32(module.tables.len());
@@ -164,7 +175,7 @@ impl Plan {
         if original < self.imported {
             original
         } else {
-            original + count32(ABI_IMPORTS.len())
+            original - self.imported + self.helpers.end
         }
     }
 
@@ -254,12 +265,12 @@ impl Helpers {
                 .expect("validated counts are far from the limit")
         };
         Self {
-            wrappers: used_imports
-                .into_iter()
-                .map(|import| (import, next()))
-                .collect(),
-            poll: next(),
+            check: next(),
             arrive: next(),
+            load_i32: next(),
+            load_i64: next(),
+            save_i32s: (1..=SAVED_TOGETHER_MAX).map(|_| next()).collect(),
+            save_i64: next(),
             save_v128: vectors.then(&mut next),
             load_v128: vectors.then(&mut next),
             save_reference: references.then(&mut next),
@@ -270,6 +281,11 @@ impl Helpers {
                 .collect(),
             save: next(),
             load: next(),
+            wrappers: used_imports
+                .into_iter()
+                .map(|import| (import, next()))
+                .collect(),
+            end: next(),
         }
     }
 }
@@ -318,6 +334,9 @@ impl TypeTable {
             add(params, results);
         }
         add(&[], &[]);
+        for count in 1..=SAVED_TOGETHER_MAX {
+            add(&[ValueType::I32; SAVED_TOGETHER_MAX][..count], &[]);
+        }
         for value_type in [ValueType::V128, ValueType::FuncRef] {
             if uses_type(module, code, value_type) || code.shared.uses(value_type) {
                 add(&[value_type], &[]);
@@ -331,13 +350,18 @@ impl TypeTable {
         for results in resumable.keys() {
             add(&[], results);
         }
-        // Blocks that are opened earlier than in the original have no parameters any more.
-        let block_types = code.shared.block_types.iter();
-        for &ty in block_types.chain(code.functions.iter().flat_map(|f| &f.indirect_calls)) {
-            let results = &module.types[ty as usize].results;
-            if results.len() > 1 {
-                add(&[], results);
-            }
+        // Blocks that are opened earlier than in the original have no parameters any more, and where
+        // rewinding lands behind a call a block with its results ends.
+        let mut results: BTreeSet<&[ValueType]> = BTreeSet::new();
+        let types = code.functions.iter().flat_map(|f| &f.indirect_calls);
+        for &ty in types.chain(&code.shared.block_types) {
+            results.insert(&module.types[ty as usize].results);
+        }
+        for &callee in code.functions.iter().flat_map(|f| &f.calls) {
+            results.insert(&module.signature(callee).results);
+        }
+        for results in results.into_iter().filter(|results| results.len() > 1) {
+            add(&[], results);
         }
         Self { all, indices }
     }

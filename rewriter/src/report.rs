@@ -114,10 +114,7 @@ fn safe_points(function: &Rewritten, suspension: &Suspension) -> Vec<SafePointRe
             id,
             kind: kind_name(point.kind),
             offset: function.original.start + offset as usize,
-            live: point
-                .slots()
-                .map(|slot| slot_name(frame, slot))
-                .collect(),
+            live: point.slots().map(|slot| slot_name(frame, slot)).collect(),
         })
         .collect()
 }

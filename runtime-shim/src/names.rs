@@ -30,7 +30,7 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
         return Err(Error::NotBinary);
     }
     let mut description = None;
-    let mut added_imports = AddedImports::default();
+    let mut added = AddedFunctions::default();
     let mut names = HashMap::new();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(Error::NotWasm)? {
@@ -38,7 +38,7 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
                 for import in imports.into_imports() {
                     let import = import.map_err(Error::NotWasm)?;
                     if matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)) {
-                        added_imports.note(import.module == MODULE);
+                        added.import(import.module == MODULE);
                     }
                 }
             }
@@ -55,7 +55,8 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
         }
     }
     let description = description.ok_or(Error::NotMigratized)?;
-    let original = |(index, name)| Some((added_imports.original_index(index)?, name));
+    added.helpers(&names);
+    let original = |(index, name)| Some((added.original_index(index)?, name));
     Ok((
         description,
         Names {
@@ -79,22 +80,34 @@ fn function_names(section: wasmparser::NameSectionReader<'_>) -> HashMap<u32, St
     names
 }
 
-/// Where the imports that migratizing added stand among the function imports.
+/// Functions that migratizing added, among all functions.
 #[derive(Default)]
-struct AddedImports {
+struct AddedFunctions {
     imports: u32,
+    /// Ascending.
     added: Vec<u32>,
 }
 
-impl AddedImports {
-    fn note(&mut self, is_added: bool) {
+impl AddedFunctions {
+    fn import(&mut self, is_added: bool) {
         if is_added {
             self.added.push(self.imports);
         }
         self.imports += 1;
     }
 
-    /// The original's index of a function, which all added imports before it have shifted.
+    /// Where there are names at all, the helpers have theirs.
+    fn helpers(&mut self, names: &HashMap<u32, String>) {
+        let is_helper = |name: &str| {
+            let rest = name.strip_prefix(MODULE);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let helpers = names.iter().filter(|(_, name)| is_helper(name));
+        self.added.extend(helpers.map(|(index, _)| *index));
+        self.added.sort_unstable();
+    }
+
+    /// The original's index of a function, which all added ones before it have shifted.
     fn original_index(&self, index: u32) -> Option<u32> {
         let before = self.added.partition_point(|added| *added < index);
         match self.added.get(before) {
@@ -106,18 +119,30 @@ impl AddedImports {
 
 #[cfg(test)]
 mod tests {
-    use super::AddedImports;
+    use super::AddedFunctions;
 
     #[test]
-    fn added_imports_do_not_shift_original_indices() {
-        let mut imports = AddedImports::default();
+    fn added_functions_do_not_shift_original_indices() {
+        let mut added = AddedFunctions::default();
         for is_added in [false, false, true, true, false] {
-            imports.note(is_added);
+            added.import(is_added);
         }
-        let originals: Vec<_> = (0..7).map(|index| imports.original_index(index)).collect();
+        let names = [(5, "wasm_migrate.poll"), (7, "wasm_migrated"), (8, "main")];
+        added.helpers(&names.map(|(index, name)| (index, name.to_owned())).into());
+        let originals: Vec<_> = (0..9).map(|index| added.original_index(index)).collect();
         assert_eq!(
             originals,
-            [Some(0), Some(1), None, None, Some(2), Some(3), Some(4)]
+            [
+                Some(0),
+                Some(1),
+                None,
+                None,
+                Some(2),
+                None,
+                Some(3),
+                Some(4),
+                Some(5)
+            ]
         );
     }
 }

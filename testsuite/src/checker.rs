@@ -97,7 +97,7 @@ pub fn check(original: &[u8], emitted: &[u8]) -> Result<Summary, CheckError> {
         .global(abi::STATE)
         .ok_or(CheckError::Contract("state"))?;
     let roles = emitted.roles(state_global);
-        let mut checker = Checker {
+    let mut checker = Checker {
         original: &original,
         emitted: &emitted,
         roles: &roles,

@@ -3,7 +3,7 @@
 use testsuite::checker::{CheckError, check};
 use wasm_migrate_abi as abi;
 use wasm_migratize::Migratizer;
-use wasmparser::{Operator, Parser, Payload, TypeRef};
+use wasmparser::{KnownCustom, Name, Operator, Parser, Payload, TypeRef};
 
 const PROGRAM: &str = r#"
 (module
@@ -51,15 +51,19 @@ fn what_the_rewriter_emits_is_accepted() {
 fn a_value_that_is_not_restored_is_noticed() {
     let (original, emitted) = program();
     let operators = frame_operators(&emitted);
-    let load_frame = position(
-        &operators,
-        |operator| matches!(operator, Operator::Call { function_index } if *function_index == import(&emitted, abi::LOAD_FRAME)),
-    );
-    let sets: Vec<usize> = operators[load_frame..]
-        .iter()
-        .take_while(|(_, operator)| !matches!(operator, Operator::End))
-        .filter(|(_, operator)| matches!(operator, Operator::LocalSet { .. }))
-        .map(|(offset, _)| *offset)
+    let loads = helpers(&emitted, "load_");
+    let is_load = |operator: &Operator<'_>| matches!(operator, Operator::Call { function_index } if loads.contains(function_index));
+    let is_bits = |operator: &Operator<'_>| {
+        matches!(
+            operator,
+            Operator::F32ReinterpretI32 | Operator::F64ReinterpretI64
+        )
+    };
+    let sets: Vec<usize> = operators
+        .windows(3)
+        .filter(|window| matches!(window[2].1, Operator::LocalSet { .. }))
+        .filter(|window| is_load(&window[1].1) || is_load(&window[0].1) && is_bits(&window[1].1))
+        .map(|window| window[2].0)
         .collect();
     assert!(sets.len() >= 7, "{} values are restored", sets.len());
     for offset in sets {
@@ -74,26 +78,24 @@ fn a_value_that_is_not_restored_is_noticed() {
 fn swapped_saves_are_noticed() {
     let (original, emitted) = program();
     let operators = frame_operators(&emitted);
-    let saves = [
-        import(&emitted, abi::SAVE_I32),
-        import(&emitted, abi::SAVE_I64),
-    ];
-    let saved = |at: usize| match (&operators[at].1, &operators[at + 1].1) {
-        (Operator::LocalGet { local_index }, Operator::Call { function_index })
-            if saves.contains(function_index) =>
-        {
-            Some((*local_index, *function_index))
-        }
-        _ => None,
-    };
+    let saves = helpers(&emitted, "save_i32x");
     let mut mutants = 0;
-    for at in 0..operators.len() - 3 {
-        let (Some(first), Some(second)) = (saved(at), saved(at + 2)) else {
+    for (at, pair) in operators.windows(2).enumerate() {
+        let [
+            (first, Operator::LocalGet { .. }),
+            (second, Operator::LocalGet { .. }),
+        ] = pair
+        else {
             continue;
         };
-        if first.1 == second.1 {
+        let user = operators[at..]
+            .iter()
+            .find(|(_, operator)| !matches!(operator, Operator::LocalGet { .. }));
+        if let Some((_, Operator::Call { function_index })) = user
+            && saves.contains(function_index)
+        {
             let mut mutant = emitted.clone();
-            mutant.swap(operators[at].0 + 1, operators[at + 2].0 + 1);
+            mutant.swap(first + 1, second + 1);
             assert_noticed(&original, &mutant, "two saves are swapped");
             mutants += 1;
         }
@@ -105,22 +107,28 @@ fn swapped_saves_are_noticed() {
 fn a_wrong_safe_point_is_noticed() {
     let (original, emitted) = program();
     let operators = frame_operators(&emitted);
+    let saves = helpers(&emitted, "save_");
     let mut mutants = 0;
-    for window in operators.windows(4) {
-        if let [
-            (offset, Operator::I32Const { .. }),
-            (_, Operator::LocalSet { .. }),
-            (_, Operator::GlobalGet { .. }),
-            (_, Operator::BrIf { .. }),
-        ] = window
-        {
-            let mut mutant = emitted.clone();
-            mutant[offset + 1] += 1;
-            assert_noticed(&original, &mutant, "a call saves the next safe point's id");
-            mutants += 1;
-        }
+    for window in operators.windows(3) {
+        let id = match window {
+            [
+                (id, Operator::I32Const { .. }),
+                (_, Operator::GlobalGet { .. }),
+                (_, Operator::BrIf { .. }),
+            ] => id,
+            [
+                (_, Operator::Call { function_index }),
+                (id, Operator::I32Const { .. }),
+                (_, Operator::Br { .. }),
+            ] if saves.contains(function_index) => id,
+            _ => continue,
+        };
+        let mut mutant = emitted.clone();
+        mutant[id + 1] += 1;
+        assert_noticed(&original, &mutant, "the next safe point's id is saved");
+        mutants += 1;
     }
-    assert_eq!(mutants, 2, "one for each call");
+    assert_eq!(mutants, 4, "one for each safe point");
 }
 
 #[test]
@@ -136,7 +144,7 @@ fn a_wrong_landing_is_noticed() {
             .targets()
             .map(|target| target.expect("decoded"))
             .collect();
-        for at in 1..targets.len().saturating_sub(1) {
+        for at in 0..targets.len().saturating_sub(1) {
             if targets[at] != targets[at + 1] {
                 let mut mutant = emitted.clone();
                 // After the opcode and the number of targets.
@@ -164,11 +172,29 @@ fn assert_noticed(original: &[u8], mutant: &[u8], what: &str) {
     }
 }
 
-fn position(operators: &Operators<'_>, is: impl Fn(&Operator<'_>) -> bool) -> usize {
-    operators
-        .iter()
-        .position(|(_, operator)| is(operator))
-        .expect("the function has it")
+/// Helpers of the emitted module whose names begin like this.
+fn helpers(wasm: &[u8], prefix: &str) -> Vec<u32> {
+    let prefix = format!("{}.{prefix}", abi::MODULE);
+    let mut found = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let Payload::CustomSection(section) = payload.expect("emitted modules are valid") else {
+            continue;
+        };
+        let KnownCustom::Name(section) = section.as_known() else {
+            continue;
+        };
+        for subsection in section {
+            if let Name::Function(names) = subsection.expect("emitted") {
+                let names = names.into_iter().map(|name| name.expect("emitted"));
+                found.extend(
+                    names
+                        .filter(|name| name.name.starts_with(&prefix))
+                        .map(|name| name.index),
+                );
+            }
+        }
+    }
+    found
 }
 
 /// Index of an import of the contract.

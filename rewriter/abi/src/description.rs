@@ -3,13 +3,20 @@
 //!
 //! It depends on the original module alone, so all variants of one original share it and read each
 //! other's snapshots. Encoding: [postcard](https://postcard.jamesmunns.com/wire-format) (varints,
-//! fields in declaration order) after one byte-order-free `u32` ABI version.
+//! fields in declaration order), compressed with [zlib](https://www.rfc-editor.org/rfc/rfc1950), after the ABI
+//! version as a little-endian `u32`.
 
 use std::collections::HashSet;
 
+use miniz_oxide::deflate::compress_to_vec_zlib;
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::ABI_VERSION;
+
+const COMPRESSION_LEVEL: u8 = 6;
+/// Far more than a module that engines accept can need.
+const FIELDS_MAX: usize = 1 << 28;
 
 /// Everything a host must know about one migratized module. All indices are in the index spaces of
 /// the *original* module.
@@ -157,8 +164,10 @@ impl Description {
     /// Encodes the description as the custom section's data.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let bytes = ABI_VERSION.to_le_bytes().to_vec();
-        postcard::to_extend(self, bytes).expect("a description has only serialisable fields")
+        let fields = postcard::to_stdvec(self).expect("a description has only serialisable fields");
+        let mut bytes = ABI_VERSION.to_le_bytes().to_vec();
+        bytes.extend(compress_to_vec_zlib(&fields, COMPRESSION_LEVEL));
+        bytes
     }
 
     /// Decodes and checks the custom section's data.
@@ -174,7 +183,9 @@ impl Description {
         if found != ABI_VERSION {
             return Err(DecodeError::Version { found });
         }
-        let (description, rest) = postcard::take_from_bytes::<Self>(body)
+        let fields = decompress_to_vec_zlib_with_limit(body, FIELDS_MAX)
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        let (description, rest) = postcard::take_from_bytes::<Self>(&fields)
             .map_err(|error| DecodeError::Malformed(error.to_string()))?;
         if !rest.is_empty() {
             return Err(malformed("bytes are left after its end"));

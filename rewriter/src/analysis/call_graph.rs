@@ -63,7 +63,8 @@ impl Suspension {
         self.reason(index) == Some(Reason::Recursive)
     }
 
-    /// Whether the function is polled at its entry. Every cycle of the call graph has one that is.
+    /// Whether the function is polled at its entry. Every cycle of the call graph has a function that is, or
+    /// a call in a loop.
     pub(crate) fn polls_at_entry(&self, index: u32) -> bool {
         self.polled_entries[index as usize]
     }
@@ -165,6 +166,8 @@ fn address_taken(module: &Module<'_>, code: &CodeFacts) -> BTreeSet<u32> {
 /// Nodes: the functions by index, then one per signature that is called indirectly.
 struct CallGraph {
     graph: DiGraph<(), ()>,
+    /// The edges that calls outside all loops make: the others pass a loop's header, and so a poll.
+    unpolled: DiGraph<(), ()>,
     functions: usize,
     signatures: IndexSet<Signature>,
 }
@@ -186,6 +189,7 @@ impl CallGraph {
         for _ in 0..functions + signatures.len() {
             graph.add_node(());
         }
+        let mut unpolled = graph.clone();
         let by_type: HashMap<u32, NodeIndex> = (0..)
             .zip(&module.types)
             .filter_map(|(ty, signature)| {
@@ -202,24 +206,32 @@ impl CallGraph {
             for ty in facts.indirect_calls.union(&facts.indirect_tail_calls) {
                 graph.add_edge(from, by_type[ty], ());
             }
+            for &callee in &facts.outside_loops.calls {
+                unpolled.add_edge(from, NodeIndex::new(callee as usize), ());
+            }
+            for ty in &facts.outside_loops.indirect_calls {
+                unpolled.add_edge(from, by_type[ty], ());
+            }
         }
         for &function in address_taken {
             if let Some(&node) = by_type.get(&module.function_types[function as usize]) {
                 graph.add_edge(node, NodeIndex::new(function as usize), ());
+                unpolled.add_edge(node, NodeIndex::new(function as usize), ());
             }
         }
         Self {
             graph,
+            unpolled,
             functions,
             signatures,
         }
     }
 
-    /// By function: is it polled at its entry? Every cycle has a polled function: of each edge that closes a
-    /// cycle in a depth-first walk, one end is polled.
+    /// By function: is it polled at its entry? Every cycle of calls outside loops has a polled function: of
+    /// each edge that closes a cycle in a depth-first walk, one end is polled.
     fn polled_entries(&self) -> Vec<bool> {
         let mut polled = vec![false; self.functions];
-        depth_first_search(&self.graph, self.graph.node_indices(), |event| {
+        depth_first_search(&self.unpolled, self.unpolled.node_indices(), |event| {
             let DfsEvent::BackEdge(from, to) = event else {
                 return;
             };

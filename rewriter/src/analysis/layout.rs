@@ -99,7 +99,11 @@ pub(crate) fn frame_layout(
             while open.last().is_some_and(|outer| outer.end < op) {
                 open.pop();
             }
-            let outer: Vec<u32> = open.iter().flat_map(|outer| &outer.carried).copied().collect();
+            let outer: Vec<u32> = open
+                .iter()
+                .flat_map(|outer| &outer.carried)
+                .copied()
+                .collect();
             let mut own: Vec<u32> = values
                 .iter()
                 .map(|value| {

@@ -22,7 +22,17 @@ pub(crate) struct FunctionFacts {
     /// Type indices of indirect calls that return here.
     pub(crate) indirect_calls: BTreeSet<u32>,
     pub(crate) indirect_tail_calls: BTreeSet<u32>,
+    /// Calls of any kind that can be reached without passing the header of a loop around them.
+    pub(crate) outside_loops: OutsideLoops,
     pub(crate) facts: SharedFacts,
+}
+
+/// Calls that stand in no loop.
+#[derive(Debug, Default)]
+pub(crate) struct OutsideLoops {
+    pub(crate) calls: BTreeSet<u32>,
+    /// Type indices.
+    pub(crate) indirect_calls: BTreeSet<u32>,
 }
 
 /// What the functions of a module do taken together.
@@ -98,6 +108,7 @@ fn scan_function(module: &Module<'_>, body: &Body<'_>) -> Result<FunctionFacts, 
     validator.read_locals(&mut locals)?;
     let mut operators = body.body.get_operators_reader()?;
     let mut facts = FunctionFacts::default();
+    let mut nesting = Nesting::default();
     let mut refusal = None;
     let start = body.body.range().start;
     for local in 0..validator.len_locals() {
@@ -115,7 +126,8 @@ fn scan_function(module: &Module<'_>, body: &Body<'_>) -> Result<FunctionFacts, 
             refusal =
                 features::unsupported_operator(&operator).map(|construct| (construct, offset));
         }
-        facts.add(&operator);
+        nesting.pass(&operator);
+        facts.add(&operator, nesting.loops > 0);
         facts.facts.uses_vectors |= features::is_vector(&operator);
     }
     operators.finish()?;
@@ -129,8 +141,46 @@ fn scan_function(module: &Module<'_>, body: &Body<'_>) -> Result<FunctionFacts, 
     }
 }
 
+/// The constructs around an operator.
+#[derive(Default)]
+struct Nesting {
+    is_loop: Vec<bool>,
+    loops: usize,
+}
+
+impl Nesting {
+    fn pass(&mut self, operator: &Operator<'_>) {
+        match operator {
+            Operator::Loop { .. } => {
+                self.is_loop.push(true);
+                self.loops += 1;
+            }
+            Operator::Block { .. } | Operator::If { .. } | Operator::TryTable { .. } => {
+                self.is_loop.push(false);
+            }
+            // The function's own `end` closes nothing.
+            Operator::End if self.is_loop.pop() == Some(true) => self.loops -= 1,
+            _ => {}
+        }
+    }
+}
+
 impl FunctionFacts {
-    fn add(&mut self, operator: &Operator<'_>) {
+    fn add(&mut self, operator: &Operator<'_>, in_loop: bool) {
+        match *operator {
+            Operator::Call { function_index } | Operator::ReturnCall { function_index }
+                if !in_loop =>
+            {
+                self.outside_loops.calls.insert(function_index);
+            }
+            Operator::CallIndirect { type_index, .. }
+            | Operator::ReturnCallIndirect { type_index, .. }
+                if !in_loop =>
+            {
+                self.outside_loops.indirect_calls.insert(type_index);
+            }
+            _ => {}
+        }
         let shared = &mut self.facts;
         match *operator {
             Operator::Loop { blockty } => {

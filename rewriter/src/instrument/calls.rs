@@ -9,7 +9,7 @@
 //! (local.set $a (call $load_i32)) ...       ;; what is live here
 //! (call $callee (i32.const 0) ...)          ;; it loads its own frame, whatever its arguments
 //! end                                       ;; $join, with the results
-//! (br_if $exit (global.get $state))
+//! (drop (br_if $exit (i32.const ID) (global.get $state)))
 //! ```
 //!
 //! An indirect call is not made again (the table may have changed since): a helper calls the function
@@ -45,9 +45,11 @@ impl Emitter<'_, '_> {
         let ty = self.plan.block_type(results);
         self.region().close(joined, ty);
         self.push_results(results, id);
+        self.emit(Instruction::I32Const(safe_point.cast_signed()));
         self.emit(Instruction::GlobalGet(self.plan.globals.state));
         let exit = self.exit(safe_point);
         self.emit_unlikely_br_if(exit);
+        self.emit(Instruction::Drop);
     }
 
     /// The id of the safe point that is reached now.

@@ -3,6 +3,7 @@
 //! Blocks are often opened long before it is known what they will hold (see [`super::region`]), so
 //! depths are computed only when the body is encoded.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use wasm_encoder::{BlockType, Encode, Instruction};
@@ -67,6 +68,27 @@ pub(super) fn push(items: &mut Vec<Item>, item: Item) {
         return;
     }
     items.push(item);
+}
+
+/// A copy of a sequence with blocks of its own, whose branches to `from` go to `to`.
+pub(super) fn duplicate(items: &[Item], labels: &mut Labels, from: Label, to: Label) -> Vec<Item> {
+    let mut renamed = HashMap::from([(from, to)]);
+    for item in items {
+        if let Item::Open(label, _) = item {
+            renamed.insert(*label, labels.next());
+        }
+    }
+    let rename = |label: &Label| renamed.get(label).copied().unwrap_or(*label);
+    let copy = |item: &Item| match item {
+        Item::Open(label, opening) => Item::Open(rename(label), opening.clone()),
+        Item::Br(label) => Item::Br(rename(label)),
+        Item::BrIf(label) => Item::BrIf(rename(label)),
+        Item::BrTable(targets, default) => {
+            Item::BrTable(targets.iter().map(rename).collect(), rename(default))
+        }
+        other => other.clone(),
+    };
+    items.iter().map(copy).collect()
 }
 
 /// Encodes a body: its items and the final `end`. Returns the offsets of the unlikely branches.

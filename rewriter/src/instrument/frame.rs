@@ -7,14 +7,17 @@ use super::code::{Item, Label, Opening};
 use super::function::Emitter;
 use super::region::Region;
 use crate::encode;
-use crate::plan::{Plan, count32};
+use crate::plan::{Plan, SAVED_TOGETHER_MAX, count32};
 
 impl Emitter<'_, '_> {
-    /// Where to branch to unwind at this safe point.
+    /// Where to branch to unwind, with the safe point's id: safe points with the same frame share it.
     pub(super) fn exit(&mut self, safe_point: u32) -> Label {
-        let label = self.labels.next();
-        self.exits.push((safe_point, label));
-        label
+        let frame = self.frame;
+        let slots: Vec<u32> = frame.safe_points[safe_point as usize].slots().collect();
+        *self
+            .exits
+            .entry(slots)
+            .or_insert_with(|| self.labels.next())
     }
 
     /// Loads these slots, in this order.
@@ -49,13 +52,14 @@ impl Emitter<'_, '_> {
         self.regions.push(Region::default());
         let i32_result = BlockType::Result(encode::value_type(ValueType::I32));
         self.emit_item(Item::Open(self.saved, Opening::Block(i32_result)));
-        for (_, label) in exits.iter().rev() {
-            self.emit_item(Item::Open(*label, Opening::Block(BlockType::Empty)));
+        for &label in exits.values().rev() {
+            self.emit_item(Item::Open(label, Opening::Block(i32_result)));
         }
         self.items().extend(body);
-        for (safe_point, _) in exits {
+        for slots in exits.keys() {
             self.emit_item(Item::End);
-            self.save_slots(safe_point);
+            self.save_slots(slots.iter().copied());
+            self.emit_item(Item::Br(self.saved));
         }
         self.emit_item(Item::End);
         self.emit(Instruction::LocalSet(self.temporaries.safe_point));
@@ -68,19 +72,37 @@ impl Emitter<'_, '_> {
         self.regions.pop().expect("pushed above").items
     }
 
-    /// Saves what is live at the safe point, and leaves the function.
-    pub(super) fn save_slots(&mut self, safe_point: u32) {
-        let frame = self.frame;
-        for index in frame.safe_points[safe_point as usize].slots() {
-            let (origin, value_type) = frame.slots[index as usize];
+    /// Saves these slots, in this order. Runs of `i32` go together.
+    fn save_slots(&mut self, slots: impl Iterator<Item = u32>) {
+        let mut run = Vec::new();
+        for index in slots {
+            let (origin, value_type) = self.frame.slots[index as usize];
             let local = self.slot_local(origin, value_type);
-            self.emit(Instruction::LocalGet(local));
-            for instruction in save(value_type, self.plan) {
-                self.emit(instruction);
+            if value_type == ValueType::I32 && run.len() < SAVED_TOGETHER_MAX {
+                run.push(local);
+                continue;
+            }
+            self.save_run(&mut run);
+            if value_type == ValueType::I32 {
+                run.push(local);
+            } else {
+                self.emit(Instruction::LocalGet(local));
+                for instruction in save(value_type, self.plan) {
+                    self.emit(instruction);
+                }
             }
         }
-        self.emit(Instruction::I32Const(safe_point.cast_signed()));
-        self.emit_item(Item::Br(self.saved));
+        self.save_run(&mut run);
+    }
+
+    fn save_run(&mut self, run: &mut Vec<u32>) {
+        for &local in run.iter() {
+            self.emit(Instruction::LocalGet(local));
+        }
+        if let Some(last) = run.len().checked_sub(1) {
+            self.emit(Instruction::Call(self.plan.helpers.save_i32s[last]));
+        }
+        run.clear();
     }
 
     /// What comes before the function's code: the test at its entry, cold behind it the way to where the
@@ -126,11 +148,14 @@ impl Emitter<'_, '_> {
     }
     /// Polls, and unwinds if the host asks for it.
     pub(super) fn poll(&mut self, safe_point: u32) {
+        let frame = self.frame;
         let unwind = self.labels.next();
-        self.emit(Instruction::Call(self.plan.helpers.poll));
+        self.emit(Instruction::Call(self.plan.helpers.check));
         self.emit_item(Item::Unlikely);
         self.emit_item(Item::Open(unwind, Opening::If(BlockType::Empty)));
-        self.save_slots(safe_point);
+        self.save_slots(frame.safe_points[safe_point as usize].slots());
+        self.emit(Instruction::I32Const(safe_point.cast_signed()));
+        self.emit_item(Item::Br(self.saved));
         self.emit_item(Item::End);
     }
 
@@ -191,15 +216,15 @@ pub(super) fn save(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'stati
             .expect("planned wherever references occur")
     };
     match value_type {
-        ValueType::I32 => vec![Instruction::Call(plan.abi.save_i32)],
-        ValueType::I64 => vec![Instruction::Call(plan.abi.save_i64)],
+        ValueType::I32 => vec![Instruction::Call(plan.helpers.save_i32s[0])],
+        ValueType::I64 => vec![Instruction::Call(plan.helpers.save_i64)],
         ValueType::F32 => vec![
             Instruction::I32ReinterpretF32,
-            Instruction::Call(plan.abi.save_i32),
+            Instruction::Call(plan.helpers.save_i32s[0]),
         ],
         ValueType::F64 => vec![
             Instruction::I64ReinterpretF64,
-            Instruction::Call(plan.abi.save_i64),
+            Instruction::Call(plan.helpers.save_i64),
         ],
         ValueType::V128 => vec![Instruction::Call(vector())],
         ValueType::FuncRef => vec![Instruction::Call(reference())],
@@ -220,14 +245,14 @@ pub(super) fn load(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'stati
             .expect("planned wherever references occur")
     };
     match value_type {
-        ValueType::I32 => vec![Instruction::Call(plan.abi.load_i32)],
-        ValueType::I64 => vec![Instruction::Call(plan.abi.load_i64)],
+        ValueType::I32 => vec![Instruction::Call(plan.helpers.load_i32)],
+        ValueType::I64 => vec![Instruction::Call(plan.helpers.load_i64)],
         ValueType::F32 => vec![
-            Instruction::Call(plan.abi.load_i32),
+            Instruction::Call(plan.helpers.load_i32),
             Instruction::F32ReinterpretI32,
         ],
         ValueType::F64 => vec![
-            Instruction::Call(plan.abi.load_i64),
+            Instruction::Call(plan.helpers.load_i64),
             Instruction::F64ReinterpretI64,
         ],
         ValueType::V128 => vec![Instruction::Call(vector())],

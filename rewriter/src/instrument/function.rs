@@ -1,5 +1,6 @@
 //! One function, operator by operator.
 
+use indexmap::IndexMap;
 use wasm_encoder::{Encode, Instruction, ValType};
 use wasm_migrate_abi::ValueType;
 use wasmparser::Operator;
@@ -46,7 +47,7 @@ pub(crate) fn instrument(
             budget: locals + 1,
         },
         blocks: Vec::new(),
-        exits: Vec::new(),
+        exits: IndexMap::new(),
         next_safe_point: 1,
         leaf: None,
         reachable: true,
@@ -99,8 +100,8 @@ pub(super) struct Emitter<'e, 'a> {
     pub(super) blocks: Vec<BlockState>,
     /// Where all ways to unwind end, once the frame's words are sent.
     pub(super) saved: Label,
-    /// Where to branch to unwind after calls, with the safe point.
-    pub(super) exits: Vec<(u32, Label)>,
+    /// By saved slots: where to branch to unwind after calls.
+    pub(super) exits: IndexMap<Vec<u32>, Label>,
     pub(super) next_safe_point: u32,
     /// The innermost loop, if it contains no other safe point.
     pub(super) leaf: Option<LeafLoop>,

@@ -1,25 +1,45 @@
-//! Functions that the instrumented ones share. They stand after the wrappers, in the order of
-//! [`Helpers`](crate::plan::Helpers).
+//! Functions that are added, in the order of [`Helpers`](crate::plan::Helpers).
+//!
+//! Instrumented functions save and load through them rather than through the imports: a call to an import
+//! reads where it goes from memory, and engines hoist those reads into hot code.
 
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use wasm_migrate_abi::{RUNNING, UNWINDING, ValueType};
 
 use super::frame::{load, save};
+use super::wrapper::wrapper_function;
 use crate::encode;
 use crate::features;
 use crate::module::{Module, Signature};
-use crate::plan::{Plan, count32};
+use crate::plan::{Plan, SAVED_TOGETHER_MAX, count32};
 
-/// All helpers with their signatures, in index order.
-pub(crate) fn helper_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signature, Function)> {
+/// All functions that are added, with their signatures, in index order.
+pub(crate) fn added_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signature, Function)> {
     let signature = |params: &[ValueType], results: &[ValueType]| Signature {
         params: params.to_vec(),
         results: results.to_vec(),
     };
     let mut helpers = vec![
-        (signature(&[], &[ValueType::I32]), poll(plan)),
+        (signature(&[], &[ValueType::I32]), check(plan)),
         (signature(&[], &[]), arrive(plan)),
+        (
+            signature(&[], &[ValueType::I32]),
+            build(&[], [Instruction::Call(plan.abi.load_i32)]),
+        ),
+        (
+            signature(&[], &[ValueType::I64]),
+            build(&[], [Instruction::Call(plan.abi.load_i64)]),
+        ),
     ];
+    for count in 1..=count32(SAVED_TOGETHER_MAX) {
+        let params = vec![ValueType::I32; count as usize];
+        helpers.push((signature(&params, &[]), save_i32s(count, plan)));
+    }
+    let save_i64 = [
+        Instruction::LocalGet(0),
+        Instruction::Call(plan.abi.save_i64),
+    ];
+    helpers.push((signature(&[ValueType::I64], &[]), build(&[], save_i64)));
     if plan.helpers.save_v128.is_some() {
         helpers.push((signature(&[ValueType::V128], &[]), save_v128(plan)));
         helpers.push((signature(&[], &[ValueType::V128]), load_v128(plan)));
@@ -40,6 +60,12 @@ pub(crate) fn helper_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signatu
     }
     helpers.push((signature(&[], &[]), save_instance(module, plan)));
     helpers.push((signature(&[], &[]), load_instance(module, plan)));
+    let wrappers = plan.helpers.wrappers.keys().map(|&import| {
+        let signature = module.signature(import);
+        let function = wrapper_function(import, signature, plan);
+        (signature.clone(), function)
+    });
+    helpers.extend(wrappers);
     helpers
 }
 
@@ -56,7 +82,7 @@ fn build(
 }
 
 /// Polls; answers whether to unwind.
-fn poll(plan: &Plan) -> Function {
+fn check(plan: &Plan) -> Function {
     let globals = &plan.globals;
     build(
         &[ValType::I32],
@@ -89,6 +115,14 @@ fn arrive(plan: &Plan) -> Function {
             Instruction::I32Const(0),
             Instruction::GlobalSet(plan.globals.safe_point),
         ],
+    )
+}
+
+fn save_i32s(count: u32, plan: &Plan) -> Function {
+    let save = Instruction::Call(plan.abi.save_i32);
+    build(
+        &[],
+        (0..count).flat_map(|param| [Instruction::LocalGet(param), save.clone()]),
     )
 }
 

@@ -24,14 +24,15 @@
 //!    end
 //!    br $exit
 //!   end
-//!   (if (call $poll) (then ... save  br $saved))  br $again
+//!   (if (call $check) (then ... save  br $saved))  br $again
 //!  end
 //!  unreachable
 //! end
 //! ```
 //!
 //! A *leaf* loop contains no other safe point, and is where programs spend their time. It counts the
-//! budget in a local, and on every way out writes it back to the shared budget:
+//! budget in a local, and on every way out writes it back to the shared budget. A small one is unrolled:
+//! only the last copy of the body branches back to the header, the others to the next copy.
 //!
 //! ```wat
 //! block $exit
@@ -39,14 +40,17 @@
 //!   loop $again
 //!    (local.set $left (global.get $budget))
 //!    block $cold
-//!     loop $header
-//!      (br_if $cold (i32.le_s (local.get $left) (i32.const 0)))
-//!      (local.set $left (i32.sub (local.get $left) (i32.const W)))
-//!      ... the body, branches out going to $way_out
+//!     block $done
+//!      loop $header
+//!       (br_if $cold (i32.le_s (local.get $left) (i32.const 0)))
+//!       (local.set $left (i32.sub (local.get $left) (i32.const W)))
+//!       block $next ... the body, branches out going to $way_out  br $done  end
+//!       ... the body
+//!      end
 //!     end
 //!     (global.set $budget (local.get $left))  br $exit
 //!    end
-//!    (if (call $poll) (then ... save  br $saved))  br $again
+//!    (if (call $check) (then ... save  br $saved))  br $again
 //!   end
 //!   unreachable
 //!  end
@@ -57,10 +61,14 @@
 use indexmap::IndexMap;
 use wasm_encoder::{BlockType, Instruction};
 
-use super::code::{Item, Label, Opening};
+use super::code::{self, Item, Label, Opening};
 use super::function::Emitter;
 use super::region::Region;
 use crate::ir::{BlockId, BlockKind, OpId};
+
+/// A leaf loop is unrolled as long as the copies together hold no more operators than this.
+const UNROLLED_WEIGHT_MAX: i32 = 64;
+const COPIES_MAX: i32 = 4;
 
 /// A loop without safe points inside.
 #[derive(Debug)]
@@ -93,12 +101,13 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn end_loop(&mut self, id: BlockId, end: OpId) {
-        if self.reachable {
+        let falls_through = self.reachable;
+        if falls_through {
             self.flush();
         }
         let region = self.regions.pop().expect("the loop's region");
         match self.leaf.take() {
-            Some(leaf) => self.finish_leaf_loop(id, &leaf, region),
+            Some(leaf) => self.finish_leaf_loop(id, &leaf, region, falls_through),
             None => self.finish_loop(id, region),
         }
         self.leave(id);
@@ -165,10 +174,17 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::Unreachable);
     }
 
-    fn finish_leaf_loop(&mut self, id: BlockId, leaf: &LeafLoop, region: Region) {
+    fn finish_leaf_loop(
+        &mut self,
+        id: BlockId,
+        leaf: &LeafLoop,
+        region: Region,
+        falls_through: bool,
+    ) {
         let safe_point = self.blocks[id.index()].safe_point;
         let budget = self.temporaries.budget;
         let (exit, again, cold) = (self.labels.next(), self.labels.next(), self.labels.next());
+        let done = self.labels.next();
         let ty = self.plan.block_type(&self.function.block(id).results);
         self.emit_item(Item::Open(exit, Opening::Block(ty)));
         for (&target, &label) in leaf.ways_out.iter().rev() {
@@ -184,14 +200,30 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::GlobalGet(self.plan.globals.budget));
         self.emit(Instruction::LocalSet(budget));
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
+        self.emit_item(Item::Open(done, Opening::Block(ty)));
         self.open_header(id);
         self.emit(Instruction::LocalGet(budget));
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::I32LeS);
         self.emit_unlikely_br_if(cold);
-        self.spend(self.loop_weight(id));
+        let weight = self.loop_weight(id);
+        let copies = (UNROLLED_WEIGHT_MAX / weight).clamp(1, COPIES_MAX);
+        self.spend(copies * weight);
         self.emit(Instruction::LocalSet(budget));
-        self.items().extend(region.finish(Vec::new()));
+        let body = region.finish(Vec::new());
+        let header = self.blocks[id.index()].label.expect("open");
+        for _ in 1..copies {
+            let next = self.labels.next();
+            let copy = code::duplicate(&body, &mut self.labels, header, next);
+            self.emit_item(Item::Open(next, Opening::Block(BlockType::Empty)));
+            self.items().extend(copy);
+            if falls_through {
+                self.emit_item(Item::Br(done));
+            }
+            self.emit_item(Item::End);
+        }
+        self.items().extend(body);
+        self.emit_item(Item::End);
         self.emit_item(Item::End);
         self.write_budget_back();
         self.emit_item(Item::Br(exit));
