@@ -10,7 +10,7 @@ use wasm_migrate::{
 };
 use wasmtime::{Caller, Func, Linker, Ref, Trap, Val};
 
-/// Recursion and a loop: fib, then a sum of squares into memory.
+/// Recursion and a loop that is polled: fib, then a sum of squares into memory.
 const PROGRAM: &str = r#"(module
     (memory (export "memory") 1 3)
     (global $count (mut i64) (i64.const 0))
@@ -26,7 +26,7 @@ const PROGRAM: &str = r#"(module
         (loop $squares
             (local.set $sum (i32.add (local.get $sum) (i32.mul (local.get $i) (local.get $i))))
             (i32.store (i32.shl (local.get $i) (i32.const 10)) (local.get $sum))
-            (br_if $squares (i32.lt_u
+            (br_if $squares (i32.lt_s
                 (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 100))))
         (i32.add (call $fib (local.get 0)) (local.get $sum))
         (global.get $count))
@@ -57,7 +57,7 @@ fn it_goes_on_in_place_with_and_without_a_capture() {
     let mut stops = 0;
     while common::is_suspended(&outcome) {
         stops += 1;
-        world.stop_in(10);
+        world.stop_in(5);
         outcome = if stops % 2 == 0 {
             let state = world.capture("run");
             world
@@ -71,7 +71,7 @@ fn it_goes_on_in_place_with_and_without_a_capture() {
                 .expect("it goes on")
         };
     }
-    assert!(stops > 3);
+    assert!(stops >= 2, "both ways: {stops} stops");
     assert_eq!(common::results(&outcome), [8 + 328_350, 25]);
 }
 

@@ -64,11 +64,15 @@ use wasm_encoder::{BlockType, Instruction};
 use super::code::{self, Item, Label, Opening};
 use super::function::Emitter;
 use super::region::Region;
+use crate::analysis::trip_bound;
 use crate::ir::{BlockId, BlockKind, OpId};
 
 /// A leaf loop is unrolled as long as the copies together hold no more operators than this.
 const UNROLLED_WEIGHT_MAX: i32 = 64;
 const COPIES_MAX: i32 = 4;
+/// A leaf loop that provably executes no more operators than this, a few dozen microseconds' work, is not
+/// polled.
+const UNPOLLED_WORK_MAX: i32 = 1 << 16;
 
 /// A loop without safe points inside.
 #[derive(Debug)]
@@ -84,10 +88,9 @@ impl Emitter<'_, '_> {
         self.spill();
         self.force_params(id, op);
         let block = self.function.block(id);
-        let next = self.frame.safe_points.get(self.next_safe_point as usize);
-        let is_leaf = next.is_none_or(|next| next.op > block.end);
+        let is_leaf = self.is_leaf(id);
         self.land_at_loop(safe_point, is_leaf);
-        if is_leaf {
+        if is_leaf && self.bounded_work(id).is_none() {
             self.leaf = Some(LeafLoop {
                 block: id,
                 ways_out: IndexMap::new(),
@@ -108,6 +111,11 @@ impl Emitter<'_, '_> {
         let region = self.regions.pop().expect("the loop's region");
         match self.leaf.take() {
             Some(leaf) => self.finish_leaf_loop(id, &leaf, region, falls_through),
+            None if self.is_leaf(id) => {
+                self.open_header(id);
+                self.items().extend(region.finish(Vec::new()));
+                self.emit_item(Item::End);
+            }
             None => self.finish_loop(id, region),
         }
         self.leave(id);
@@ -263,21 +271,40 @@ impl Emitter<'_, '_> {
         self.weight(block.open.index() + 1..block.end.index())
     }
 
-    /// Work, in operators, between two passages of a header: inner loops have their own.
+    /// Whether a loop contains no safe point but its own.
+    fn is_leaf(&self, id: BlockId) -> bool {
+        let block = self.function.block(id);
+        let points = &self.frame.safe_points;
+        let next = points.partition_point(|point| point.op <= block.open);
+        points.get(next).is_none_or(|next| next.op > block.end)
+    }
+
+    /// Work that a leaf loop does at most from its beginning to its end, if that is so little that it need
+    /// not be polled.
+    fn bounded_work(&self, id: BlockId) -> Option<i32> {
+        if !self.is_leaf(id) {
+            return None;
+        }
+        let trips = i32::try_from(trip_bound(self.function, id)?).ok()?;
+        let work = trips.checked_mul(self.loop_weight(id))?;
+        (work <= UNPOLLED_WORK_MAX).then_some(work)
+    }
+
+    /// Work, in operators, between two passages of a header: inner loops that are polled have their own.
     pub(super) fn weight(&self, ops: std::ops::Range<usize>) -> i32 {
-        let mut weight = 1;
+        let mut weight: i32 = 1;
         let mut at = ops.start;
         while at < ops.end {
-            let block = self.function.ops[at]
-                .block
-                .map(|id| self.function.block(id));
-            at = match block {
-                Some(block) if block.kind == BlockKind::Loop && block.open.index() == at => {
-                    block.end.index()
-                }
-                _ => at,
-            } + 1;
-            weight += 1;
+            let opened = self.function.ops[at].block.filter(|&id| {
+                let block = self.function.block(id);
+                block.kind == BlockKind::Loop && block.open.index() == at
+            });
+            if let Some(id) = opened {
+                weight = weight.saturating_add(self.bounded_work(id).unwrap_or(0));
+                at = self.function.block(id).end.index();
+            }
+            at += 1;
+            weight = weight.saturating_add(1);
         }
         weight
     }
