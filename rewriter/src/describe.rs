@@ -3,16 +3,15 @@
 use indexmap::IndexSet;
 use wasm_migrate_abi::{Description, Function, GlobalState, SafePoint, Slot, TableState};
 
-use crate::analysis::{CodeFacts, Frame};
+use crate::analysis::Frame;
 use crate::features;
 use crate::module::Module;
 use crate::pipeline::Rewritten;
-use crate::plan::{Plan, captured_tables, count32};
+use crate::plan::{Plan, count32};
 
 /// Describes the module. `wrappers` are the frames of imports that may block.
 pub(crate) fn describe(
     module: &Module<'_>,
-    code: &CodeFacts,
     plan: &Plan,
     wrappers: &[(u32, Frame)],
     functions: &[Rewritten],
@@ -20,7 +19,7 @@ pub(crate) fn describe(
     let globals = (0..)
         .zip(&module.globals)
         .filter(|(_, global)| global.mutable);
-    let tables = captured_tables(module, code);
+    let tables = plan.captured_tables.iter();
     let no_offsets = [0; 2];
     let imported = wrappers
         .iter()
@@ -50,8 +49,7 @@ pub(crate) fn describe(
         element_drops: plan.globals.element_dropped.keys().copied().collect(),
         memories: count32(module.memories.len()),
         tables: tables
-            .into_iter()
-            .map(|index| {
+            .map(|&index| {
                 let ty = module.tables[index as usize].element_type;
                 TableState {
                     index,

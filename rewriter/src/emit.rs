@@ -9,7 +9,6 @@ use wasm_encoder::{
 use wasm_migrate_abi::{self as abi, Description, ValueType};
 use wasmparser::{ExternalKind, KnownCustom, Parser, Payload};
 
-use crate::analysis::CodeFacts;
 use crate::encode;
 use crate::error::Error;
 use crate::features;
@@ -17,7 +16,7 @@ use crate::instrument::added_functions;
 use crate::module::{Module, Signature};
 use crate::names;
 use crate::pipeline::Rewritten;
-use crate::plan::{ABI_IMPORTS, Plan, captured_tables, count32};
+use crate::plan::{ABI_IMPORTS, Plan, count32};
 
 /// Custom sections whose contents are offsets into the original code, by prefix, with what they are.
 const OFFSET_SECTIONS: [(&str, &str); 4] = [
@@ -45,14 +44,12 @@ const REQUIRED: [SectionId; 8] = [
 /// Writes the module; returns it with warnings about what could not be kept.
 pub(crate) fn emit(
     module: &Module<'_>,
-    code: &CodeFacts,
     plan: &Plan,
     functions: Vec<Rewritten>,
     description: &Description,
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
     let mut emission = Emission {
         module,
-        code,
         plan,
         functions,
         added: added_functions(module, plan),
@@ -81,7 +78,6 @@ pub(crate) fn emit(
 
 struct Emission<'e, 'a> {
     module: &'e Module<'a>,
-    code: &'e CodeFacts,
     plan: &'e Plan,
     functions: Vec<Rewritten>,
     added: Vec<(Signature, Function)>,
@@ -282,7 +278,7 @@ impl<'a> Emission<'_, 'a> {
                 index,
             );
         }
-        for index in captured_tables(self.module, self.code) {
+        for &index in &self.plan.captured_tables {
             exports.export(&format!("{}{index}", abi::TABLE), ExportKind::Table, index);
         }
         for (index, global) in (0..).zip(&self.module.globals) {

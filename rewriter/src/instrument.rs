@@ -6,14 +6,16 @@
 //!
 //! ```wat
 //! ;; before                     ;; after
-//! (if (local.get $c)            block $landing            ;; all blocks begin here
+//! (if (local.get $c)            block $join   block $landing        ;; all blocks begin here
 //!   (then (call $f)))            block $else
-//! (call $g)                       <entry: if rewinding, load locals, br_table to a block>
+//! (call $g)                       <entry: if rewinding, br_table to a landing>
 //!                                 local.get $c  i32.eqz  br_if $else
-//!                                 ...                     ;; `call $f` has its own block
+//!                                 ...                     ;; `call $f` has blocks of its own
 //!                                end
-//!                               end
-//!                               call $g                   ;; resumed: straight on from here
+//!                                call $g  br $join
+//!                               end                       ;; $landing: load what is live
+//!                               call $g                   ;; ... which rewinds in its turn
+//!                               end                       ;; $join
 //!                               global.get $state  br_if $unwind
 //! ```
 //!
@@ -21,6 +23,7 @@
 //! function entries and loop headers hold a test, which is the test for a poll as well. Code without safe
 //! points is copied unchanged.
 
+mod blocks;
 mod branches;
 mod calls;
 mod code;

@@ -57,9 +57,9 @@ pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
     let plan = Plan::new(&module, &code, &suspension, blocking);
     let wrappers = wrapper_frames(&module, &plan)?;
     let functions = rewrite(&module, &suspension, &plan)?;
-    let description = describe::describe(&module, &code, &plan, &wrappers, &functions);
+    let description = describe::describe(&module, &plan, &wrappers, &functions);
     let report = Report::new(&module, &suspension, &functions, bytes.len());
-    let (wasm, warnings) = emit::emit(&module, &code, &plan, functions, &description)?;
+    let (wasm, warnings) = emit::emit(&module, &plan, functions, &description)?;
     validate(&wasm)?;
     let report = report.with_output(wasm.len());
     Ok(Output {

@@ -103,6 +103,8 @@ pub(crate) struct Plan {
     /// By result types and in the order of `load_callee`'s answers: functions that the resume function
     /// can go on in.
     pub(crate) resumable: BTreeMap<Vec<ValueType>, Vec<u32>>,
+    /// Tables whose contents may change, and so are part of the state.
+    pub(crate) captured_tables: BTreeSet<u32>,
     /// Index of the scratch table for live function references.
     pub(crate) references_table: Option<u32>,
     /// Index of the table that identifies function references, and its contents.
@@ -141,7 +143,8 @@ impl Plan {
         let used = used_imports(module, code);
         let helpers = Helpers::new(first_helper, used, vectors, references, &resumable);
         let tables = count32(module.tables.len());
-        let identify = references || !captured_tables(module, code).is_empty();
+        let captured_tables = captured_tables(module, code);
+        let identify = references || !captured_tables.is_empty();
         Self {
             blocking,
             abi,
@@ -149,6 +152,7 @@ impl Plan {
             helpers,
             types: types.all,
             resumable,
+            captured_tables,
             functions_table: identify.then_some(tables),
             references_table: references.then_some(tables + 1),
             function_refs: if identify {
@@ -209,8 +213,7 @@ impl Plan {
     }
 }
 
-/// Tables whose contents may change, and so are part of the state.
-pub(crate) fn captured_tables(module: &Module<'_>, code: &CodeFacts) -> BTreeSet<u32> {
+fn captured_tables(module: &Module<'_>, code: &CodeFacts) -> BTreeSet<u32> {
     let mut tables = code.shared.written_tables.clone();
     tables.extend(0..module.imported_tables);
     let exported = module
