@@ -280,9 +280,9 @@ impl Emitter<'_, '_> {
         self.operands.flush_from(height, self.function, items);
     }
 
-    /// Makes sure that nothing lies on the physical stack under the top operands.
+    /// Makes sure that nothing under the top operands needs the physical stack.
     pub(super) fn spill_under(&mut self, top: u32) {
-        if self.operands.any_physical_under(top) {
+        if !self.operands.are_kept_under(top, self.function) {
             self.spill();
         }
     }

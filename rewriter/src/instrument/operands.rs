@@ -128,10 +128,14 @@ impl Operands {
         }
     }
 
-    /// Whether anything between the base and the top operands lies on the physical stack.
-    pub(super) fn any_physical_under(&self, top: u32) -> bool {
+    /// Whether each operand between the base and the top ones can do without the physical stack: its slot
+    /// holds it, or it can be made again.
+    pub(super) fn are_kept_under(&self, top: u32, function: &Function<'_>) -> bool {
         let under = self.base..self.entries.len() - top as usize;
-        self.entries[under].iter().any(|entry| entry.physical)
+        self.entries[under].iter().all(|entry| {
+            let remade = function.rematerializable[entry.origin.index()];
+            !entry.physical && (entry.in_slot || remade)
+        })
     }
 
     /// Types of the operands from a height on.
