@@ -7,9 +7,10 @@ mod layout;
 mod liveness;
 mod scan;
 mod trip_count;
+mod work;
 
 pub(crate) use call_graph::{Reason, Suspension, suspension};
 pub(crate) use layout::{Frame, SafePoint, frame_layout};
 pub(crate) use liveness::{Liveness, liveness};
 pub(crate) use scan::{CodeFacts, scan};
-pub(crate) use trip_count::trip_bound;
+pub(crate) use work::{Work, work};

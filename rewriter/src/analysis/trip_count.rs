@@ -42,13 +42,12 @@ pub(crate) fn trip_bound(function: &Function<'_>, id: BlockId) -> Option<u32> {
             (Compare::Less, true) | (Compare::NotLess, false) => false,
             _ => continue,
         };
-        let local_index = test.local;
-        let Some(step) = step(function, &branches, id, body.clone(), local_index) else {
+        let Some(step) = step(function, &branches, id, body.clone(), test.local) else {
             continue;
         };
         let tested_first = step.at > index;
         let trips = if goes_on_while_unequal {
-            let Some(start) = start(function, block.open, local_index) else {
+            let Some(start) = start(function, block.open, test.local) else {
                 continue;
             };
             trips_until_equal(start, test.end, step.size, tested_first)
@@ -78,7 +77,7 @@ enum Compare {
 }
 
 impl Test {
-    /// The condition of the branch at `index`, which is at least the fourth operator.
+    /// The condition of the branch at `index`, before which at least three operators stand.
     fn before(function: &Function<'_>, index: usize) -> Option<Self> {
         let at = |back: usize| &function.ops[index - back].operator;
         let local = |back: usize| match *at(back) {
@@ -220,5 +219,5 @@ fn trips_until_equal(start: i32, end: i32, step: i32, tested_first: bool) -> Opt
 /// The first iteration may begin anywhere; from then on the local is below the end.
 fn trips_while_less(end: i32, step: i32) -> Option<u32> {
     let (end, step) = (u32::try_from(end).ok()?, u32::try_from(step).ok()?);
-    (end / step.max(1)).checked_add(2).filter(|_| step > 0)
+    end.checked_div(step)?.checked_add(2)
 }

@@ -1,7 +1,7 @@
 //! Blocks and ifs: those without safe points keep their place, the others are *hoisted* to the beginning
 //! of their region.
 
-use wasm_encoder::Instruction;
+use wasm_encoder::{BlockType, Instruction};
 
 use super::code::{Item, Opening};
 use super::function::{BlockState, Emitter};
@@ -90,8 +90,9 @@ impl Emitter<'_, '_> {
     /// Puts a block's parameters into their slots, where the block's code finds them.
     pub(super) fn force_params(&mut self, id: BlockId, open: OpId) {
         let count = self.function.block(id).params.len();
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.force_slots(count, open, self.function, items);
+        let function = self.function;
+        let (operands, items) = self.operands_and_items();
+        operands.force_slots(count, open, function, items);
     }
 
     /// The end of the `then` part, where the `else` part is entered.
@@ -103,8 +104,7 @@ impl Emitter<'_, '_> {
             .take()
             .expect("an if with an else has its label");
         self.emit_item(Item::Br(label));
-        let region = self.regions.last_mut().expect("in a region");
-        region.close(otherwise, wasm_encoder::BlockType::Empty);
+        self.region().close(otherwise, BlockType::Empty);
         let block = self.function.block(id);
         self.operands.truncate(block.height as usize);
         for &value_type in &block.params {
@@ -124,10 +124,7 @@ impl Emitter<'_, '_> {
         let label = self.blocks[id.index()].label.expect("open");
         let results = &self.function.block(id).results;
         let ty = self.plan.block_type(results);
-        self.regions
-            .last_mut()
-            .expect("in a region")
-            .close(label, ty);
+        self.region().close(label, ty);
         self.leave(id);
         self.push_results(results, end);
     }

@@ -22,8 +22,8 @@ impl Emitter<'_, '_> {
                 self.flush();
                 if self.is_loop_with_params(target) {
                     let heights = self.param_heights(target);
-                    let items = &mut self.regions.last_mut().expect("in a region").items;
-                    self.operands.store_top_as(heights, items);
+                    let (operands, items) = self.operands_and_items();
+                    operands.store_top_as(heights, items);
                 }
                 let label = self.label(target);
                 self.emit_item(Item::Br(label));
@@ -100,8 +100,9 @@ impl Emitter<'_, '_> {
         self.emit_item(Item::Open(taken, Opening::If(BlockType::Empty)));
         self.branch_with_copies(count, target);
         self.emit_item(Item::End);
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.force_slots(count, id, self.function, items);
+        let function = self.function;
+        let (operands, items) = self.operands_and_items();
+        operands.force_slots(count, id, function, items);
     }
 
     /// `br_table` with a loop with parameters among its targets: a block for each target, behind it the
@@ -134,15 +135,16 @@ impl Emitter<'_, '_> {
         self.copy_operands(top - count..top);
         if self.is_loop_with_params(target) {
             let heights = self.param_heights(target);
-            let items = &mut self.regions.last_mut().expect("in a region").items;
-            self.operands.store_top_as(heights, items);
+            let (operands, items) = self.operands_and_items();
+            operands.store_top_as(heights, items);
         }
         let label = self.label(target);
         self.emit_item(Item::Br(label));
     }
 
     fn copy_operands(&mut self, range: std::ops::Range<usize>) {
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.push_copies(range, self.function, items);
+        let function = self.function;
+        let (operands, items) = self.operands_and_items();
+        operands.push_copies(range, function, items);
     }
 }

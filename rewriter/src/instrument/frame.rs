@@ -111,20 +111,17 @@ impl Emitter<'_, '_> {
         self.regions.push(Region::default());
         let last = count32(self.frame.safe_points.len());
         let targets = region.targets(1..last);
-        let cold = self.labels.next();
         if self.suspension.polls_at_entry(self.function.index) {
             let (left, budget) = (self.temporaries.budget, self.plan.globals.budget);
             self.emit(Instruction::GlobalGet(budget));
-            let work = self.weight(0..self.function.ops.len());
-            self.emit(Instruction::I32Const(work));
+            self.emit(Instruction::I32Const(self.work.function));
             self.emit(Instruction::I32Sub);
             self.emit(Instruction::LocalTee(left));
             self.emit(Instruction::GlobalSet(budget));
             self.emit(Instruction::LocalGet(left));
             self.emit(Instruction::I32Const(0));
             self.emit(Instruction::I32LeS);
-            self.emit_item(Item::Unlikely);
-            self.emit_item(Item::Open(cold, Opening::If(BlockType::Empty)));
+            self.open_unlikely_if();
             let rewinding = self.labels.next();
             self.emit(Instruction::GlobalGet(self.plan.globals.state));
             self.emit_item(Item::Open(rewinding, Opening::If(BlockType::Empty)));
@@ -134,8 +131,7 @@ impl Emitter<'_, '_> {
             self.poll(0);
         } else {
             self.emit(Instruction::GlobalGet(self.plan.globals.state));
-            self.emit_item(Item::Unlikely);
-            self.emit_item(Item::Open(cold, Opening::If(BlockType::Empty)));
+            let cold = self.open_unlikely_if();
             self.load_frame();
             if targets.is_empty() {
                 self.emit(Instruction::Unreachable);
@@ -146,13 +142,12 @@ impl Emitter<'_, '_> {
         self.emit_item(Item::End);
         self.regions.pop().expect("pushed above").items
     }
+
     /// Polls, and unwinds if the host asks for it.
     pub(super) fn poll(&mut self, safe_point: u32) {
         let frame = self.frame;
-        let unwind = self.labels.next();
         self.emit(Instruction::Call(self.plan.helpers.check));
-        self.emit_item(Item::Unlikely);
-        self.emit_item(Item::Open(unwind, Opening::If(BlockType::Empty)));
+        self.open_unlikely_if();
         self.save_slots(frame.safe_points[safe_point as usize].slots());
         self.emit(Instruction::I32Const(safe_point.cast_signed()));
         self.emit_item(Item::Br(self.saved));

@@ -1,15 +1,15 @@
 //! One function, operator by operator.
 
 use indexmap::IndexMap;
-use wasm_encoder::{Encode, Instruction, ValType};
+use wasm_encoder::{BlockType, Encode, Instruction, ValType};
 use wasm_migrate_abi::ValueType;
 use wasmparser::Operator;
 
-use super::code::{self, Item, Label, Labels, push};
+use super::code::{self, Item, Label, Labels, Opening, push};
 use super::loops::LeafLoop;
 use super::operands::Operands;
 use super::region::Region;
-use crate::analysis::{Frame, Suspension};
+use crate::analysis::{Frame, Suspension, Work, work};
 use crate::encode;
 use crate::ir::{BlockId, BlockKind, Function, Op, OpId, is_terminator};
 use crate::plan::{Plan, count32};
@@ -38,6 +38,7 @@ pub(crate) fn instrument(
         frame,
         suspension,
         plan,
+        work: work(function),
         labels,
         saved,
         regions: vec![Region::default()],
@@ -92,6 +93,7 @@ pub(super) struct Emitter<'e, 'a> {
     pub(super) frame: &'e Frame,
     pub(super) suspension: &'e Suspension,
     pub(super) plan: &'e Plan,
+    pub(super) work: Work,
     pub(super) labels: Labels,
     /// Innermost last.
     pub(super) regions: Vec<Region>,
@@ -257,6 +259,14 @@ impl Emitter<'_, '_> {
         joined
     }
 
+    /// Opens an `if` that is hardly ever taken.
+    pub(super) fn open_unlikely_if(&mut self) -> Label {
+        let label = self.labels.next();
+        self.emit_item(Item::Unlikely);
+        self.emit_item(Item::Open(label, Opening::If(BlockType::Empty)));
+        label
+    }
+
     pub(super) fn emit_unlikely_br_if(&mut self, label: Label) {
         self.emit_item(Item::Unlikely);
         self.emit_item(Item::BrIf(label));
@@ -270,14 +280,22 @@ impl Emitter<'_, '_> {
         self.items().push(item);
     }
 
+    /// The operand stack, and the items that what happens to it adds to.
+    pub(super) fn operands_and_items(&mut self) -> (&mut Operands, &mut Vec<Item>) {
+        let region = self.regions.last_mut().expect("in a region");
+        (&mut self.operands, &mut region.items)
+    }
+
     pub(super) fn flush(&mut self) {
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.flush(self.function, items);
+        let function = self.function;
+        let (operands, items) = self.operands_and_items();
+        operands.flush(function, items);
     }
 
     pub(super) fn flush_from(&mut self, height: usize) {
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.flush_from(height, self.function, items);
+        let function = self.function;
+        let (operands, items) = self.operands_and_items();
+        operands.flush_from(height, function, items);
     }
 
     /// Makes sure that nothing under the top operands needs the physical stack.
@@ -288,13 +306,14 @@ impl Emitter<'_, '_> {
     }
 
     pub(super) fn spill(&mut self) {
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.spill(self.function, items);
+        let function = self.function;
+        let (operands, items) = self.operands_and_items();
+        operands.spill(function, items);
     }
 
     pub(super) fn push_results(&mut self, types: &[ValueType], origin: OpId) {
-        let items = &mut self.regions.last_mut().expect("in a region").items;
-        self.operands.push_results(types, origin, items);
+        let (operands, items) = self.operands_and_items();
+        operands.push_results(types, origin, items);
     }
 }
 

@@ -64,15 +64,11 @@ use wasm_encoder::{BlockType, Instruction};
 use super::code::{self, Item, Label, Opening};
 use super::function::Emitter;
 use super::region::Region;
-use crate::analysis::trip_bound;
 use crate::ir::{BlockId, BlockKind, OpId};
 
 /// A leaf loop is unrolled as long as the copies together hold no more operators than this.
 const UNROLLED_WEIGHT_MAX: i32 = 64;
 const COPIES_MAX: i32 = 4;
-/// A leaf loop that provably executes no more operators than this, a few dozen microseconds' work, is not
-/// polled.
-const UNPOLLED_WORK_MAX: i32 = 1 << 16;
 
 /// A loop without safe points inside.
 #[derive(Debug)]
@@ -88,9 +84,9 @@ impl Emitter<'_, '_> {
         self.spill();
         self.force_params(id, op);
         let block = self.function.block(id);
-        let is_leaf = self.is_leaf(id);
-        self.land_at_loop(safe_point, is_leaf);
-        if is_leaf && self.bounded_work(id).is_none() {
+        let work = self.work.of_loop(id);
+        self.land_at_loop(safe_point, work.is_leaf);
+        if work.is_leaf && !work.ends_soon {
             self.leaf = Some(LeafLoop {
                 block: id,
                 ways_out: IndexMap::new(),
@@ -111,7 +107,7 @@ impl Emitter<'_, '_> {
         let region = self.regions.pop().expect("the loop's region");
         match self.leaf.take() {
             Some(leaf) => self.finish_leaf_loop(id, &leaf, region, falls_through),
-            None if self.is_leaf(id) => {
+            None if self.work.of_loop(id).is_leaf => {
                 self.open_header(id);
                 self.items().extend(region.finish(Vec::new()));
                 self.emit_item(Item::End);
@@ -153,17 +149,15 @@ impl Emitter<'_, '_> {
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
         self.open_header(id);
         self.regions.push(Region::default());
-        let used_up = self.labels.next();
         let (left, budget) = (self.temporaries.budget, self.plan.globals.budget);
         self.emit(Instruction::GlobalGet(budget));
         self.emit(Instruction::LocalTee(left));
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::I32LeS);
-        self.emit_item(Item::Unlikely);
-        self.emit_item(Item::Open(used_up, Opening::If(BlockType::Empty)));
+        self.open_unlikely_if();
         self.dispatch(safe_point, targets, cold);
         self.emit_item(Item::End);
-        self.spend(self.loop_weight(id));
+        self.spend(self.work.of_loop(id).iteration);
         self.emit(Instruction::GlobalSet(budget));
         let prologue = self.regions.pop().expect("pushed above").items;
         self.items().extend(region.finish(prologue));
@@ -214,7 +208,7 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::I32Const(0));
         self.emit(Instruction::I32LeS);
         self.emit_unlikely_br_if(cold);
-        let weight = self.loop_weight(id);
+        let weight = self.work.of_loop(id).iteration;
         let copies = (UNROLLED_WEIGHT_MAX / weight).clamp(1, COPIES_MAX);
         self.spend(copies * weight);
         self.emit(Instruction::LocalSet(budget));
@@ -264,48 +258,5 @@ impl Emitter<'_, '_> {
         let ty = self.plan.block_type(&self.function.block(id).results);
         let label = self.blocks[id.index()].label.expect("open");
         self.emit_item(Item::Open(label, Opening::Loop(ty)));
-    }
-
-    fn loop_weight(&self, id: BlockId) -> i32 {
-        let block = self.function.block(id);
-        self.weight(block.open.index() + 1..block.end.index())
-    }
-
-    /// Whether a loop contains no safe point but its own.
-    fn is_leaf(&self, id: BlockId) -> bool {
-        let block = self.function.block(id);
-        let points = &self.frame.safe_points;
-        let next = points.partition_point(|point| point.op <= block.open);
-        points.get(next).is_none_or(|next| next.op > block.end)
-    }
-
-    /// Work that a leaf loop does at most from its beginning to its end, if that is so little that it need
-    /// not be polled.
-    fn bounded_work(&self, id: BlockId) -> Option<i32> {
-        if !self.is_leaf(id) {
-            return None;
-        }
-        let trips = i32::try_from(trip_bound(self.function, id)?).ok()?;
-        let work = trips.checked_mul(self.loop_weight(id))?;
-        (work <= UNPOLLED_WORK_MAX).then_some(work)
-    }
-
-    /// Work, in operators, between two passages of a header: inner loops that are polled have their own.
-    pub(super) fn weight(&self, ops: std::ops::Range<usize>) -> i32 {
-        let mut weight: i32 = 1;
-        let mut at = ops.start;
-        while at < ops.end {
-            let opened = self.function.ops[at].block.filter(|&id| {
-                let block = self.function.block(id);
-                block.kind == BlockKind::Loop && block.open.index() == at
-            });
-            if let Some(id) = opened {
-                weight = weight.saturating_add(self.bounded_work(id).unwrap_or(0));
-                at = self.function.block(id).end.index();
-            }
-            at += 1;
-            weight = weight.saturating_add(1);
-        }
-        weight
     }
 }

@@ -1,7 +1,7 @@
 //! Compares random modules in all ways of execution; see `testsuite::differential`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -85,7 +85,9 @@ fn main() -> Result<ExitCode> {
                 .into_iter()
                 .try_for_each(|thread| thread.join().expect("a worker ends"))
         })?;
-        eprintln!();
+        if std::io::stderr().is_terminal() {
+            eprintln!();
+        }
     }
     let totals = totals
         .into_inner()
@@ -128,6 +130,9 @@ fn note(totals: &Mutex<Totals>, outcome: CheckOutcome, path: &Path) -> Result<()
             );
         }
     }
-    eprint!("\r{}", totals.line());
-    std::io::stderr().flush().context("writing progress")
+    let mut progress = std::io::stderr();
+    if progress.is_terminal() {
+        write!(progress, "\r{}", totals.line()).context("writing progress")?;
+    }
+    Ok(())
 }

@@ -32,15 +32,35 @@ impl Program {
     /// # Errors
     /// The module cannot be executed in this way.
     pub fn new(engine: &Engine, wasm: &[u8], way: Way) -> Result<Self, NotPrepared> {
+        Self::prepare(engine, wasm, way, |rewritten| {
+            match checker::check(wasm, rewritten) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(NotPrepared::Broken(format!("the checker finds {error}"))),
+            }
+        })
+    }
+
+    /// The same without the check, whose time grows with the square of a function's size.
+    ///
+    /// # Errors
+    /// The module cannot be executed in this way.
+    pub fn unchecked(engine: &Engine, wasm: &[u8], way: Way) -> Result<Self, NotPrepared> {
+        Self::prepare(engine, wasm, way, |_| Ok(()))
+    }
+
+    fn prepare(
+        engine: &Engine,
+        wasm: &[u8],
+        way: Way,
+        check: impl FnOnce(&[u8]) -> Result<(), NotPrepared>,
+    ) -> Result<Self, NotPrepared> {
         if !way.is_rewritten() {
             return Module::new(engine, wasm)
                 .map(Self::Original)
                 .map_err(NotPrepared::Engine);
         }
         let rewritten = rewrite(wasm)?;
-        if let Err(error) = checker::check(wasm, &rewritten) {
-            return Err(NotPrepared::Broken(format!("the checker finds {error}")));
-        }
+        check(&rewritten)?;
         match Guest::new(engine, &rewritten) {
             Ok(guest) => Ok(Self::Rewritten(guest)),
             Err(error) => Err(NotPrepared::Broken(format!(
