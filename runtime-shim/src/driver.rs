@@ -9,6 +9,7 @@ use wasm_migrate_abi::{Description, ValueType};
 
 use crate::engine::Instance;
 use crate::error::{CaptureError, ProtocolError, ResumeError};
+use crate::snapshot::hex;
 use crate::stack::{RawStack, check_frame, decode_value, encode_value};
 use crate::state::{MemoryContents, State, TableContents, Value};
 
@@ -141,10 +142,9 @@ fn check_counts(description: &Description, state: &State) -> Result<(), ResumeEr
         memories,
     } = state;
     if *original_digest != description.original_digest {
-        let hex = |digest: [u8; 32]| blake3::Hash::from_bytes(digest).to_hex().to_string();
         return Err(ResumeError::WrongModule {
-            expected: hex(description.original_digest),
-            found: hex(*original_digest),
+            expected: hex(&description.original_digest),
+            found: hex(original_digest),
         });
     }
     let counts = [

@@ -37,6 +37,12 @@ pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
 pub use migration::Migration;
 pub use names::{Names, read_description};
 pub use pacing::Pacing;
-pub use snapshot::{ModuleReference, Snapshot, SnapshotError};
-pub use state::{BLOCK_BYTES, Block, Frame, MemoryContents, State, TableContents, Value};
+pub use snapshot::{
+    Compression, HEADER_BYTES, Header, Identities, ModuleReference, Page, Parent, ParentReference,
+    ReadOptions, Recipients, Signer, Snapshot, SnapshotError, SnapshotReader, TrustedKeys,
+    WriteOptions, Written,
+};
+pub use state::{
+    BLOCK_BYTES, Block, Frame, MemoryContents, PAGE_BYTES, State, TableContents, Value,
+};
 pub use wasm_migrate_abi as abi;

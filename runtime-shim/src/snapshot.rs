@@ -1,37 +1,35 @@
 //! The snapshot file: a guest's [`State`] with what its host needs to go on with it.
 //!
-//! ```text
-//! offset  bytes  field (all numbers little-endian)
-//!      0      8  magic "WASMSNAP"
-//!      8      2  major version: a reader refuses any but its own
-//!     10      2  minor version: a reader refuses a newer one
-//!     12      4  version of the guest contract
-//!     16      8  length of the body in bytes
-//!     24     32  BLAKE3 digest of the body
-//!     56      8  first 8 bytes of the BLAKE3 digest of bytes 0..56
-//!     64      -  body (see `wire.rs`)
-//! ```
-//!
-//! The header is checked before the body is read, the body's digest before it is decoded.
-//!
-//! Versions: 1.0 is the first.
+//! A fixed [header](Header), the *body* (everything but memory contents), *chunks* of memory pages, and
+//! the *page index*, which says what each page is and where. `docs/snapshot-format.md` describes every
+//! field. Header, body and index are small and checked before anything is taken from them; each chunk is
+//! checked by itself when it is read, so no pass over all memory is needed to reach one page.
 
+mod chunks;
+mod error;
+mod header;
+mod keys;
+mod pages;
+mod reader;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use wasm_migrate_abi::ABI_VERSION;
 
-use crate::state::State;
+pub use chunks::Compression;
+pub use error::SnapshotError;
+pub use header::{HEADER_BYTES, Header};
+pub use keys::{Identities, Recipients, Signer, TrustedKeys};
+pub use reader::{Page, ReadOptions, SnapshotReader};
 
-const MAGIC: [u8; 8] = *b"WASMSNAP";
-const MAJOR: u16 = 1;
-const MINOR: u16 = 0;
-const HEADER_BYTES: usize = 64;
-const CHECKED_BYTES: usize = 56;
+use chunks::{PageIndex, write_chunks};
+use pages::{PageDigests, PageMap, digests_of};
+
+use crate::state::State;
 
 /// A guest's state with what its host needs to go on with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +40,8 @@ pub struct Snapshot {
     pub module: ModuleReference,
     /// State of the host by name: arguments, environment, open files. Opaque here.
     pub sections: BTreeMap<String, Vec<u8>>,
+    /// How many hosts have run the guest, one after the other.
+    pub epoch: u64,
 }
 
 /// Which migratized module was running.
@@ -53,88 +53,146 @@ pub struct ModuleReference {
     pub digest: [u8; 32],
 }
 
-/// Why there is no snapshot in the given bytes or file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SnapshotError {
-    /// The file cannot be read or written.
-    #[error("cannot {action} `{}`", path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// It does not begin like a snapshot.
-    #[error("this is not a snapshot of wasm-migrate: it begins with other bytes than `WASMSNAP`")]
-    NotASnapshot,
-    /// It ends early, or goes on after its end.
-    #[error(
-        "the snapshot has {found} bytes where its header promises {expected}: it was cut or altered, \
-         copy it again"
-    )]
-    WrongLength {
-        /// Bytes that are there.
-        found: u64,
-        /// Bytes that should be.
-        expected: u64,
-    },
-    /// Header or body have changed since they were written.
-    #[error("the snapshot's {0} is damaged (its checksum does not match): copy it again")]
-    Damaged(&'static str),
-    /// Another version of the format.
-    #[error(
-        "the snapshot has format version {found}, this wasm-migrate reads {MAJOR}.0 to {MAJOR}.{MINOR}: \
-         resume it with the version that wrote it or a newer one of the same major version"
-    )]
-    Version {
-        /// Its version.
-        found: String,
-    },
-    /// Another version of the guest contract.
-    #[error(
-        "the snapshot is of a guest with contract version {found}, this wasm-migrate speaks {ABI_VERSION}"
-    )]
-    Contract {
-        /// Its version.
-        found: u32,
-    },
-    /// The body's digest is right and its contents are not.
-    #[error("the snapshot's contents make no sense: {0}")]
-    Malformed(String),
+/// The snapshot that an incremental one builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentReference {
+    /// Name of its file, which lies in the same directory.
+    pub name: String,
+    /// Its id.
+    pub id: [u8; 32],
+}
+
+/// A snapshot that further ones can build on.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    reference: ParentReference,
+    digests: Vec<PageDigests>,
+}
+
+/// How a snapshot is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WriteOptions<'p> {
+    /// How memory contents are compressed.
+    pub compression: Compression,
+    /// Write only what has changed since this one.
+    pub parent: Option<&'p Parent>,
+    /// Sign it with this key.
+    pub signer: Option<&'p Signer>,
+    /// Encrypt it for these.
+    pub recipients: Option<&'p Recipients>,
+}
+
+/// What has been written.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Bytes in all.
+    pub bytes: u64,
+    /// The snapshot's id.
+    pub id: [u8; 32],
+    digests: Vec<PageDigests>,
+}
+
+impl Written {
+    /// Lets further snapshots build on this one, whose file has this name.
+    #[must_use]
+    pub fn into_parent(self, name: String) -> Parent {
+        Parent {
+            reference: ParentReference { name, id: self.id },
+            digests: self.digests,
+        }
+    }
 }
 
 impl Snapshot {
     /// The snapshot as bytes.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = wire::encode(self, vec![0; HEADER_BYTES]);
-        let (header, body) = bytes.split_at_mut(HEADER_BYTES);
-        header.copy_from_slice(&encode_header(body));
-        bytes
-    }
-
-    /// Reads a snapshot.
     ///
     /// # Errors
-    /// The bytes are not a whole, undamaged snapshot of a known version.
-    pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let (header, body) = split_header(bytes)?;
-        check_header(header, body.len() as u64)?;
-        if blake3::hash(body).as_bytes()[..] != header[24..56] {
-            return Err(SnapshotError::Damaged("body"));
+    /// Compression or encryption fails.
+    pub fn encode(&self, options: WriteOptions<'_>) -> Result<Vec<u8>, SnapshotError> {
+        let mut sink = Cursor::new(Vec::new());
+        self.write_to(&mut sink, options)?;
+        Ok(sink.into_inner())
+    }
+
+    /// Reads a snapshot from bytes.
+    ///
+    /// # Errors
+    /// The bytes are not a whole, undamaged snapshot of a known version, or it builds on another one.
+    pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Self, SnapshotError> {
+        reader::read_alone(Cursor::new(bytes), options)
+    }
+
+    /// Writes the snapshot from the sink's beginning on.
+    ///
+    /// # Errors
+    /// The sink cannot be written.
+    pub fn write_to<W: Write + Seek>(
+        &self,
+        sink: &mut W,
+        options: WriteOptions<'_>,
+    ) -> Result<Written, SnapshotError> {
+        let Some(recipients) = options.recipients else {
+            return self.write_plain(sink, options);
+        };
+        let mut plain = Cursor::new(Vec::new());
+        let written = self.write_plain(&mut plain, options)?;
+        recipients.seal(sink, plain.get_ref())?;
+        sink.flush()?;
+        let bytes = sink.stream_position()?;
+        Ok(Written { bytes, ..written })
+    }
+
+    fn write_plain<W: Write + Seek>(
+        &self,
+        sink: &mut W,
+        options: WriteOptions<'_>,
+    ) -> Result<Written, SnapshotError> {
+        let parent = options.parent;
+        let body = wire::encode(self, parent.map(|parent| &parent.reference));
+        let map = PageMap::new(
+            &self.state.memories,
+            parent.map(|parent| parent.digests.as_slice()),
+        );
+        sink.write_all(&[0; HEADER_BYTES])?;
+        sink.write_all(&body)?;
+        let chunks = write_chunks(&map.stored, options.compression, sink)?;
+        let chunks_end = sink.stream_position()?;
+        let index = wire::to_bytes(&PageIndex {
+            memories: map.memories,
+            stored: map.stored.len() as u64,
+            chunks,
+        });
+        sink.write_all(&index)?;
+        let header = Header {
+            version: (header::MAJOR, header::MINOR),
+            contract: ABI_VERSION,
+            original_digest: self.state.original_digest,
+            epoch: self.epoch,
+            is_signed: options.signer.is_some(),
+            body_bytes: body.len() as u64,
+            chunk_bytes: chunks_end - (HEADER_BYTES + body.len()) as u64,
+            index_bytes: index.len() as u64,
+            body_digest: *blake3::hash(&body).as_bytes(),
+            index_digest: *blake3::hash(&index).as_bytes(),
+        };
+        if let Some(signer) = options.signer {
+            sink.write_all(&signer.sign(&header.id()))?;
         }
-        wire::decode(body)
+        sink.seek(SeekFrom::Start(0))?;
+        sink.write_all(&header.encode())?;
+        sink.flush()?;
+        Ok(Written {
+            bytes: header.total_bytes(),
+            id: header.id(),
+            digests: map.digests,
+        })
     }
 
     /// Writes the snapshot to a file: whole, or not at all.
     ///
     /// # Errors
     /// The file cannot be written; what was at `path` before is untouched.
-    pub fn write(&self, path: &Path) -> Result<u64, SnapshotError> {
-        let bytes = self.encode();
+    pub fn write(&self, path: &Path, options: WriteOptions<'_>) -> Result<Written, SnapshotError> {
         let failed = |source| SnapshotError::File {
             action: "write",
             path: path.to_owned(),
@@ -143,124 +201,64 @@ impl Snapshot {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
-        write_through(&temporary, &bytes)
-            .and_then(|()| fs::rename(&temporary, path))
-            .and_then(|()| sync_directory(path))
-            .map_err(|source| {
-                // It is the first failure that counts; a leftover file does no harm.
-                let _ = fs::remove_file(&temporary);
-                failed(source)
-            })?;
-        Ok(bytes.len() as u64)
+        let written = self.write_through(&temporary, options).and_then(|written| {
+            fs::rename(&temporary, path)?;
+            sync_directory(path)?;
+            Ok(written)
+        });
+        written.map_err(|error| {
+            // It is the first failure that counts; a leftover file does no harm.
+            let _ = fs::remove_file(&temporary);
+            match error {
+                SnapshotError::Stream(source) => failed(source),
+                error => error,
+            }
+        })
     }
 
-    /// Reads a snapshot from a file.
+    fn write_through(
+        &self,
+        path: &Path,
+        options: WriteOptions<'_>,
+    ) -> Result<Written, SnapshotError> {
+        let mut sink = BufWriter::new(File::create(path)?);
+        let written = self.write_to(&mut sink, options)?;
+        sink.get_ref().sync_all()?;
+        Ok(written)
+    }
+
+    /// Reads a snapshot from a file; if it is incremental, also from those beside it that it builds on.
     ///
     /// # Errors
-    /// The file cannot be read, or as for [`Snapshot::decode`].
-    pub fn read(path: &Path) -> Result<Self, SnapshotError> {
-        let failed = |source| SnapshotError::File {
-            action: "read",
-            path: path.to_owned(),
-            source,
+    /// A file cannot be read, or as for [`Snapshot::decode`].
+    pub fn read(path: &Path, options: &ReadOptions) -> Result<Self, SnapshotError> {
+        reader::read_file(path, options).map(|(snapshot, _)| snapshot)
+    }
+
+    /// Reads a snapshot from a file so that further ones can build on it.
+    ///
+    /// # Errors
+    /// As for [`Snapshot::read`].
+    pub fn read_as_parent(
+        path: &Path,
+        options: &ReadOptions,
+    ) -> Result<(Self, Parent), SnapshotError> {
+        let (snapshot, header) = reader::read_file(path, options)?;
+        let name = path.file_name().unwrap_or_default();
+        let parent = Parent {
+            reference: ParentReference {
+                name: name.to_string_lossy().into_owned(),
+                id: header.id(),
+            },
+            digests: snapshot.state.memories.iter().map(digests_of).collect(),
         };
-        let mut file = File::open(path).map_err(failed)?;
-        let mut bytes = Vec::new();
-        (&file)
-            .take(HEADER_BYTES as u64)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        // A file that is no snapshot is not read to its end.
-        split_header(&bytes)?;
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        Self::decode(&bytes)
+        Ok((snapshot, parent))
     }
 }
 
-fn encode_header(body: &[u8]) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    header[0..8].copy_from_slice(&MAGIC);
-    header[8..10].copy_from_slice(&MAJOR.to_le_bytes());
-    header[10..12].copy_from_slice(&MINOR.to_le_bytes());
-    header[12..16].copy_from_slice(&ABI_VERSION.to_le_bytes());
-    header[16..24].copy_from_slice(&(body.len() as u64).to_le_bytes());
-    header[24..56].copy_from_slice(blake3::hash(body).as_bytes());
-    let checksum = header_checksum(&header);
-    header[CHECKED_BYTES..].copy_from_slice(&checksum);
-    header
-}
-
-fn header_checksum(header: &[u8; HEADER_BYTES]) -> [u8; 8] {
-    let digest = blake3::hash(&header[..CHECKED_BYTES]);
-    *digest
-        .as_bytes()
-        .first_chunk()
-        .expect("a digest has 32 bytes")
-}
-
-fn split_header(bytes: &[u8]) -> Result<(&[u8; HEADER_BYTES], &[u8]), SnapshotError> {
-    let common = bytes.len().min(MAGIC.len());
-    if bytes[..common] != MAGIC[..common] {
-        return Err(SnapshotError::NotASnapshot);
-    }
-    bytes.split_first_chunk().ok_or(SnapshotError::WrongLength {
-        found: bytes.len() as u64,
-        expected: HEADER_BYTES as u64,
-    })
-}
-
-fn check_header(header: &[u8; HEADER_BYTES], body_bytes: u64) -> Result<(), SnapshotError> {
-    let [
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        major_low,
-        major_high,
-        minor_low,
-        minor_high,
-        rest @ ..,
-    ] = header;
-    let major = u16::from_le_bytes([*major_low, *major_high]);
-    let minor = u16::from_le_bytes([*minor_low, *minor_high]);
-    // Before the checksum, whose place another major version may have moved.
-    if major != MAJOR {
-        return Err(SnapshotError::Version {
-            found: format!("{major}.{minor}"),
-        });
-    }
-    if header_checksum(header)[..] != header[CHECKED_BYTES..] {
-        return Err(SnapshotError::Damaged("header"));
-    }
-    if minor > MINOR {
-        return Err(SnapshotError::Version {
-            found: format!("{major}.{minor}"),
-        });
-    }
-    let (contract, rest) = rest.split_first_chunk().expect("a header is longer");
-    let contract = u32::from_le_bytes(*contract);
-    if contract != ABI_VERSION {
-        return Err(SnapshotError::Contract { found: contract });
-    }
-    let expected = u64::from_le_bytes(*rest.first_chunk().expect("a header is longer"));
-    if expected != body_bytes {
-        let header_bytes = HEADER_BYTES as u64;
-        return Err(SnapshotError::WrongLength {
-            found: header_bytes + body_bytes,
-            expected: expected.saturating_add(header_bytes),
-        });
-    }
-    Ok(())
-}
-
-fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 
 /// Makes the new name durable where directories can be synchronised.

@@ -1,9 +1,15 @@
 //! The whole state of a stopped guest as typed values, independent of any engine.
 
+use std::collections::BTreeSet;
+
 use wasm_migrate_abi::ValueType;
 
 /// Memory contents are kept in blocks of this many bytes.
 pub const BLOCK_BYTES: u64 = 64 * 1024;
+/// Snapshots and migrations deal in pages of this many bytes. A memory whose size is no multiple of it ends
+/// with a page filled up with zeros.
+pub const PAGE_BYTES: usize = 4096;
+pub(crate) const PAGES_PER_BLOCK: usize = BLOCK_BYTES as usize / PAGE_BYTES;
 
 /// The whole state of a stopped guest. Indices are those of the original module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +150,46 @@ impl MemoryContents {
             pages: memory.len() as u64 / page_bytes.max(1),
             blocks,
         }
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.pages.saturating_mul(self.page_bytes)
+    }
+
+    /// The bytes of a page, fewer at the memory's end; `None` if its whole block is zero.
+    #[must_use]
+    pub fn page(&self, index: u64) -> Option<&[u8]> {
+        let block = index / PAGES_PER_BLOCK as u64;
+        let start = (index % PAGES_PER_BLOCK as u64) as usize * PAGE_BYTES;
+        let bytes = self.block(block)?.bytes.get(start..)?;
+        Some(&bytes[..bytes.len().min(PAGE_BYTES)])
+    }
+
+    /// Indices of the pages in blocks that are not all zero here or in another memory, ascending.
+    pub fn touched_pages(&self, other: &Self) -> impl Iterator<Item = u64> {
+        let blocks = self.blocks.iter().chain(&other.blocks);
+        let indices: BTreeSet<u64> = blocks.map(|block| block.index).collect();
+        let pages = PAGES_PER_BLOCK as u64;
+        indices
+            .into_iter()
+            .flat_map(move |block| block * pages..(block + 1) * pages)
+    }
+
+    /// One byte; 0 outside the memory.
+    #[must_use]
+    pub fn byte(&self, address: u64) -> u8 {
+        let block = self.block(address / BLOCK_BYTES);
+        let byte = block.and_then(|block| block.bytes.get((address % BLOCK_BYTES) as usize));
+        byte.copied().unwrap_or(0)
+    }
+
+    fn block(&self, index: u64) -> Option<&Block> {
+        let found = self
+            .blocks
+            .binary_search_by_key(&index, |block| block.index);
+        found.ok().map(|place| &self.blocks[place])
     }
 
     /// Are the blocks in order, of the right length and inside the memory?

@@ -166,10 +166,121 @@ fn a_snapshot_can_be_looked_at() {
     let stack = listing["stack"].as_array().expect("a list");
     assert_eq!(stack.last().expect("there are frames")["name"], "main");
 
+    let output = run(
+        directory.path(),
+        "inspect program.snapshot --memory 0x60..0x6d",
+    );
+    let line = "00000060  00 00 00 00 72 65 73 75 6c 74 20 3f 0a           |....result ?.|";
+    assert!(
+        text(&output.stdout).contains(line),
+        "{}",
+        text(&output.stdout)
+    );
+
     fs::remove_file(directory.path().join("program.wasm")).expect("it is there");
     let output = run(directory.path(), "inspect program.snapshot");
     assert_eq!(status(&output), 0);
     assert!(text(&output.stdout).contains("give --module"));
+}
+
+#[test]
+fn snapshots_are_verified_and_compared() {
+    let directory = directory();
+    run(directory.path(), "run program.wasm --snapshot-at 1000");
+    run(
+        directory.path(),
+        "resume program.snapshot --snapshot-at 500 --snapshot later.snapshot",
+    );
+    let output = run(directory.path(), "verify --json later.snapshot");
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    let verified: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(verified["epoch"], 2);
+
+    let output = run(directory.path(), "diff program.snapshot program.snapshot");
+    assert_eq!(status(&output), 0, "{}", text(&output.stdout));
+    let output = run(
+        directory.path(),
+        "diff --json program.snapshot later.snapshot",
+    );
+    assert_eq!(status(&output), 1, "{}", text(&output.stderr));
+    let difference: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert!(
+        difference["equal_frames"].as_u64() >= Some(1),
+        "{difference}"
+    );
+    assert_eq!(difference["memories"], serde_json::json!([]));
+
+    let path = directory.path().join("later.snapshot");
+    let mut bytes = fs::read(&path).expect("it is there");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).expect("there is room");
+    for line in ["verify later.snapshot", "resume later.snapshot"] {
+        let output = run(directory.path(), line);
+        assert_eq!(status(&output), 1);
+        assert!(text(&output.stderr).contains("page index is damaged"));
+    }
+}
+
+/// Counts to a number in the innermost loop of two, for a few seconds; its result depends on every step.
+const LONG: &str = r#"(module
+    (memory 4)
+    (func (export "count") (param $steps i32) (result i32) (local $sum i32) (local $i i32)
+        (loop $l
+            (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 31)) (local.get $i)))
+            (i32.store (i32.and (local.get $sum) (i32.const 0x3fffc)) (local.get $i))
+            (br_if $l (i32.lt_s
+                (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $steps))))
+        (i32.add (local.get $sum) (i32.load (i32.const 0x1000)))))"#;
+
+#[test]
+fn a_killed_process_loses_at_most_one_interval() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let original = wat::parse_str(LONG).expect("the text is valid");
+    let migratized = wasm_migratize::Migratizer::new().rewrite(&original);
+    let path = directory.path().join("long.wasm");
+    fs::write(path, migratized.expect("it can be").wasm).expect("there is room");
+    let plain = "run long.wasm --invoke count -- 500000000";
+    let checkpointed = "run long.wasm --invoke count --checkpoint-every 40ms --keep 2 -- 500000000";
+    let expected = run(directory.path(), plain).stdout;
+    let checkpoints = || {
+        let entries = fs::read_dir(directory.path()).expect("it can be listed");
+        let names = entries.map(|entry| entry.expect("it can be read").file_name());
+        let is_checkpoint = |name: &str| name.starts_with("long.snapshot.checkpoint.");
+        let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+        names.retain(|name| is_checkpoint(name) && !name.ends_with(".tmp"));
+        names.sort();
+        names
+    };
+    for round in 0..2 {
+        let mut child = command(directory.path(), checkpointed)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started");
+        let before = checkpoints();
+        let start = std::time::Instant::now();
+        while checkpoints() == before && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("it runs");
+        child.wait().expect("it was killed");
+        let left = checkpoints().len();
+        assert!(
+            (1..=10).contains(&left),
+            "round {round}: {left} checkpoints"
+        );
+    }
+    let others = checkpointed.replace("500000000", "500000001");
+    let output = run(directory.path(), &others);
+    assert_eq!(status(&output), 1);
+    assert!(text(&output.stderr).contains("--fresh"));
+
+    let output = run(directory.path(), checkpointed);
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("going on from checkpoint"));
+    assert_eq!(output.stdout, expected);
+    assert_eq!(checkpoints(), [""; 0], "they are removed at the end");
 }
 
 #[test]

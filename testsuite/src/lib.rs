@@ -10,6 +10,7 @@ pub mod engine;
 pub mod host;
 mod random;
 mod schedule;
+pub mod snapshots;
 pub mod spec;
 pub mod subject;
 mod way;

@@ -1,23 +1,24 @@
-//! Contents of a snapshot's body: types of their own, so that the state's types can change without
+//! Contents of a snapshot's body: everything but memory contents. Types of their own, so that the state's types can change without
 //! changing the format. Encoding: [postcard](https://postcard.jamesmunns.com/wire-format), whose
 //! numbers are little-endian or varints.
 //!
 //! No length in the bytes sizes an allocation by more than the bytes that are there.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserializer, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
-use super::{ModuleReference, Snapshot, SnapshotError};
-use crate::state::{Block, Frame, MemoryContents, State, TableContents, Value};
+use super::header::Header;
+use super::{ModuleReference, ParentReference, Snapshot, SnapshotError};
+use crate::state::{Frame, MemoryContents, State, TableContents, Value};
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
-    original_digest: [u8; 32],
+    #[serde(borrow)]
+    parent: Option<(Cow<'a, str>, [u8; 32])>,
     #[serde(borrow)]
     module_path: Cow<'a, str>,
     module_digest: [u8; 32],
@@ -31,8 +32,7 @@ struct Body<'a> {
     element_drops: Vec<bool>,
     #[serde(borrow)]
     tables: Vec<WireTable<'a>>,
-    #[serde(borrow)]
-    memories: Vec<WireMemory<'a>>,
+    memories: Vec<WireMemory>,
     #[serde(borrow)]
     sections: Vec<(Cow<'a, str>, Bytes<'a>)>,
 }
@@ -65,11 +65,9 @@ enum WireTable<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireMemory<'a> {
+struct WireMemory {
     page_bytes: u64,
     pages: u64,
-    #[serde(borrow)]
-    blocks: Vec<(u64, Bytes<'a>)>,
 }
 
 /// Bytes that are copied in one piece.
@@ -101,16 +99,34 @@ impl<'de> Visitor<'de> for BytesVisitor {
     }
 }
 
-/// Appends the body to `bytes`.
-pub(super) fn encode(snapshot: &Snapshot, bytes: Vec<u8>) -> Vec<u8> {
+/// A body that has been read: a snapshot without its memory contents.
+pub(super) struct Contents {
+    snapshot: Snapshot,
+    /// The memories' sizes, without contents.
+    pub(super) memories: Vec<MemoryContents>,
+    pub(super) parent: Option<ParentReference>,
+}
+
+impl Contents {
+    pub(super) fn into_snapshot(self, memories: Vec<MemoryContents>, epoch: u64) -> Snapshot {
+        let mut snapshot = self.snapshot;
+        snapshot.state.memories = memories;
+        snapshot.epoch = epoch;
+        snapshot
+    }
+}
+
+/// The body of a snapshot.
+pub(super) fn encode(snapshot: &Snapshot, parent: Option<&ParentReference>) -> Vec<u8> {
     // Destructured without `..`: a new field must be written or excused.
     let Snapshot {
         state,
         module: ModuleReference { path, digest },
         sections,
+        epoch: _, // in the header
     } = snapshot;
     let State {
-        original_digest,
+        original_digest: _, // in the header
         entry,
         frames,
         globals,
@@ -119,8 +135,8 @@ pub(super) fn encode(snapshot: &Snapshot, bytes: Vec<u8>) -> Vec<u8> {
         tables,
         memories,
     } = state;
-    let body = Body {
-        original_digest: *original_digest,
+    to_bytes(&Body {
+        parent: parent.map(|parent| (Cow::Borrowed(parent.name.as_str()), parent.id)),
         module_path: Cow::Borrowed(path),
         module_digest: *digest,
         entry: Cow::Borrowed(entry),
@@ -129,53 +145,91 @@ pub(super) fn encode(snapshot: &Snapshot, bytes: Vec<u8>) -> Vec<u8> {
         data_drops: data_drops.clone(),
         element_drops: element_drops.clone(),
         tables: tables.iter().map(wire_table).collect(),
-        memories: memories.iter().map(wire_memory).collect(),
+        memories: memories
+            .iter()
+            .map(|memory| WireMemory {
+                page_bytes: memory.page_bytes,
+                pages: memory.pages,
+            })
+            .collect(),
         sections: sections
             .iter()
             .map(|(name, bytes)| (Cow::Borrowed(name.as_str()), Bytes(bytes)))
             .collect(),
-    };
-    postcard::to_extend(&body, bytes).expect("a body has only serialisable fields")
+    })
 }
 
 /// Reads a body.
-pub(super) fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
-    let malformed = |error: postcard::Error| SnapshotError::Malformed(error.to_string());
-    let (body, rest) = postcard::take_from_bytes::<Body<'_>>(bytes).map_err(malformed)?;
-    if !rest.is_empty() {
-        return Err(SnapshotError::Malformed(format!(
-            "{} bytes are left over",
-            rest.len()
-        )));
-    }
-    let memories: Vec<MemoryContents> = body.memories.iter().map(memory).collect();
+pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Contents, SnapshotError> {
+    let body: Body<'_> = from_bytes(bytes)?;
+    let memories: Vec<MemoryContents> = body
+        .memories
+        .iter()
+        .map(|memory| MemoryContents {
+            page_bytes: memory.page_bytes,
+            pages: memory.pages,
+            blocks: Vec::new(),
+        })
+        .collect();
     if let Some(index) = memories.iter().position(|memory| !memory.is_consistent()) {
         return Err(SnapshotError::Malformed(format!(
-            "blocks of memory {index} lie outside it or out of order"
+            "memory {index} is larger than any can be"
         )));
     }
-    let sections: BTreeMap<String, Vec<u8>> = body
-        .sections
-        .iter()
-        .map(|(name, bytes)| (name.to_string(), bytes.0.to_vec()))
-        .collect();
-    Ok(Snapshot {
+    let parent = body.parent.map(|(name, id)| ParentReference {
+        name: name.into_owned(),
+        id,
+    });
+    if let Some(ParentReference { name, .. }) = &parent
+        && std::path::Path::new(name).file_name() != Some(name.as_ref())
+    {
+        return Err(SnapshotError::Malformed(format!(
+            "it builds on {name:?}, which is not the name of a file beside it"
+        )));
+    }
+    let snapshot = Snapshot {
         state: State {
-            original_digest: body.original_digest,
+            original_digest: header.original_digest,
             entry: body.entry.into_owned(),
             frames: body.frames.iter().map(frame).collect(),
             globals: body.globals.iter().map(value).collect(),
             data_drops: body.data_drops,
             element_drops: body.element_drops,
             tables: body.tables.into_iter().map(table).collect(),
-            memories,
+            memories: Vec::new(),
         },
         module: ModuleReference {
             path: body.module_path.into_owned(),
             digest: body.module_digest,
         },
-        sections,
+        sections: body
+            .sections
+            .iter()
+            .map(|(name, bytes)| (name.to_string(), bytes.0.to_vec()))
+            .collect(),
+        epoch: 0,
+    };
+    Ok(Contents {
+        snapshot,
+        memories,
+        parent,
     })
+}
+
+pub(super) fn to_bytes(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_extend(value, Vec::new()).expect("there are only serialisable fields")
+}
+
+/// Reads a value that takes up all bytes.
+pub(super) fn from_bytes<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, SnapshotError> {
+    let malformed = |error: postcard::Error| SnapshotError::Malformed(error.to_string());
+    match postcard::take_from_bytes(bytes).map_err(malformed)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(SnapshotError::Malformed(format!(
+            "{} bytes are left over",
+            rest.len()
+        ))),
+    }
 }
 
 fn wire_frame(frame: &Frame) -> WireFrame<'_> {
@@ -246,35 +300,5 @@ fn table(table: WireTable<'_>) -> TableContents {
                 .map(|bytes| bytes.map(|bytes| bytes.0.to_vec()))
                 .collect(),
         ),
-    }
-}
-
-fn wire_memory(memory: &MemoryContents) -> WireMemory<'_> {
-    let MemoryContents {
-        page_bytes,
-        pages,
-        blocks,
-    } = memory;
-    WireMemory {
-        page_bytes: *page_bytes,
-        pages: *pages,
-        blocks: blocks
-            .iter()
-            .map(|block| (block.index, Bytes(&block.bytes)))
-            .collect(),
-    }
-}
-
-fn memory(memory: &WireMemory<'_>) -> MemoryContents {
-    let blocks = memory.blocks.iter();
-    MemoryContents {
-        page_bytes: memory.page_bytes,
-        pages: memory.pages,
-        blocks: blocks
-            .map(|(index, bytes)| Block {
-                index: *index,
-                bytes: bytes.0.to_vec(),
-            })
-            .collect(),
     }
 }

@@ -13,7 +13,7 @@ const LAUNCH_SECTION: &str = "launch";
 const WASI_SECTION: &str = "wasi";
 
 /// How a program was started.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Launch {
     /// Exports to be called, in this order; the last one's results are printed if the user named it.
     pub(crate) entries: Vec<String>,
@@ -21,8 +21,9 @@ pub(crate) struct Launch {
     pub(crate) prints_results: bool,
     /// Directories that were opened to the guest.
     pub(crate) dirs: Vec<Directory>,
-    /// Arguments of the last entry, as text.
-    pub(crate) arguments: Vec<String>,
+    /// Arguments and environment that the guest was started with.
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<Variable>,
 }
 
 /// A directory that is opened to the guest.
@@ -35,13 +36,21 @@ pub(crate) struct Directory {
 }
 
 /// A variable of the guest's environment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) value: String,
 }
 
 impl Launch {
+    /// Arguments of the last entry, as text: a program's own are for WASI.
+    pub(crate) fn entry_arguments(&self) -> &[String] {
+        match self.prints_results {
+            true => &self.args,
+            false => &[],
+        }
+    }
+
     /// This host's streams, and the directories.
     pub(crate) fn wasi(&self) -> anyhow::Result<WasiBuilder> {
         let mut builder = WasiBuilder::new().inherit_stdio();
@@ -64,26 +73,29 @@ impl Launch {
         .into())
     }
 
-    /// Reads the launch back. `dirs` take the place of those recorded, if there are any.
+    /// Reads the launch back.
+    pub(crate) fn read(sections: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<Self> {
+        let launch = section(sections, LAUNCH_SECTION)?;
+        serde_json::from_slice(launch).context("the snapshot's launch section is damaged")
+    }
+
+    /// Reads the launch and the guest's WASI state back. `dirs` take the place of those recorded, if there
+    /// are any.
     pub(crate) fn from_sections(
         sections: &BTreeMap<String, Vec<u8>>,
         dirs: Vec<Directory>,
     ) -> anyhow::Result<(Self, WasiCtx)> {
-        let missing =
-            |name: &str| format!("the snapshot has no section `{name}`: this was no program");
-        let launch = sections
-            .get(LAUNCH_SECTION)
-            .with_context(|| missing(LAUNCH_SECTION))?;
-        let mut launch: Self =
-            serde_json::from_slice(launch).context("the snapshot's launch section is damaged")?;
+        let mut launch = Self::read(sections)?;
         if !dirs.is_empty() {
             launch.dirs = dirs;
         }
-        let wasi = sections
-            .get(WASI_SECTION)
-            .with_context(|| missing(WASI_SECTION))?;
-        let wasi = WasiCtx::restore(launch.wasi()?, wasi)
+        let wasi = WasiCtx::restore(launch.wasi()?, section(sections, WASI_SECTION)?)
             .context("the guest's files cannot be found again on this host")?;
         Ok((launch, wasi))
     }
+}
+
+fn section<'s>(sections: &'s BTreeMap<String, Vec<u8>>, name: &str) -> anyhow::Result<&'s [u8]> {
+    let bytes = sections.get(name).map(Vec::as_slice);
+    bytes.with_context(|| format!("the snapshot has no section `{name}`: this was no program"))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use crate::output;
 use serde::Serialize;
 use wasm_migrate::abi::{Description, SafePointKind, SlotOrigin};
 use wasm_migrate::{Frame, MemoryContents, Names, Snapshot, TableContents, Value};
@@ -25,6 +26,7 @@ pub(crate) struct Listing {
     #[serde(skip_serializing_if = "Option::is_none")]
     module_missing: Option<String>,
     original_digest: String,
+    epoch: u64,
     entry: String,
     /// Innermost first.
     stack: Vec<ListedFrame>,
@@ -104,9 +106,8 @@ impl Listing {
                 Module::Found { .. } => None,
                 Module::Missing(reason) => Some(reason.clone()),
             },
-            original_digest: blake3::Hash::from_bytes(state.original_digest)
-                .to_hex()
-                .to_string(),
+            original_digest: output::hex(&state.original_digest),
+            epoch: snapshot.epoch,
             entry: state.entry.clone(),
             stack: state
                 .frames
@@ -136,7 +137,7 @@ impl Listing {
     }
 
     /// Prints it as text, with at most so many frames.
-    pub(crate) fn print(&self, out: &mut impl Write, frames_max: usize) -> io::Result<()> {
+    pub(crate) fn print(&self, out: &mut dyn Write, frames_max: usize) -> io::Result<()> {
         writeln!(out, "module    {}", self.module)?;
         if let Some(reason) = &self.module_missing {
             writeln!(
@@ -145,6 +146,7 @@ impl Listing {
             )?;
         }
         writeln!(out, "original  {}", self.original_digest)?;
+        writeln!(out, "epoch     {}", self.epoch)?;
         writeln!(out, "entry     {}", self.entry)?;
         writeln!(out, "\ncall stack, innermost of {} first", self.stack.len())?;
         for (number, frame) in self.stack.iter().take(frames_max).enumerate() {

@@ -3,15 +3,20 @@
 //! Exit status: 0 success, 1 failure, 2 wrong usage; `run` and `resume` pass on the guest's own, 134 if
 //! it traps, and 75 ("try again later") if it was stopped and its snapshot written.
 
+mod checkpoints;
 mod completions;
+mod diff;
 mod inspect;
+mod keys;
 mod launch;
 mod listing;
 mod options;
+mod output;
 mod resume;
 mod run;
 mod session;
 mod triggers;
+mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -38,6 +43,8 @@ enum Command {
     Run(run::Arguments),
     Resume(resume::Arguments),
     Inspect(inspect::Arguments),
+    Verify(verify::Arguments),
+    Diff(diff::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -49,6 +56,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Resume(arguments) => resume::resume(arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Verify(arguments) => verify::verify(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Completions(arguments) => {
             completions::completions(&arguments, &mut Cli::command());
             Ok(ExitCode::SUCCESS)

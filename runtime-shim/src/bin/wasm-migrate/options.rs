@@ -1,10 +1,13 @@
 //! Options that `run` and `resume` share, and how their text is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
+use wasm_migrate::Compression;
+
+use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
 use crate::triggers::Signal;
 
@@ -23,6 +26,15 @@ pub(crate) struct HostOptions {
     /// Where a snapshot goes [default: the module's name with `.snapshot`].
     #[arg(long, value_name = "FILE", help_heading = "Snapshots")]
     pub(crate) snapshot: Option<PathBuf>,
+    /// How a snapshot's memory is compressed: none, zstd or zstd:LEVEL.
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "zstd:1",
+        help_heading = "Snapshots",
+        value_parser = compression
+    )]
+    pub(crate) compress: Compression,
     /// Stop and write a snapshot at this signal.
     #[arg(
         long,
@@ -42,6 +54,31 @@ pub(crate) struct HostOptions {
     /// Stop and write a snapshot after this time, such as 2s or 300ms.
     #[arg(long, value_name = "TIME", help_heading = "Snapshots", value_parser = duration)]
     pub(crate) snapshot_after: Option<Duration>,
+    /// Leave a checkpoint behind at this interval while the guest runs on. `run` with the same arguments goes
+    /// on from the newest one if this process is killed; at the guest's end they are removed.
+    #[arg(long, value_name = "TIME", help_heading = "Checkpoints", value_parser = duration)]
+    pub(crate) checkpoint_every: Option<Duration>,
+    /// Keep so many of the newest checkpoints (and those that they build on).
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        help_heading = "Checkpoints",
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub(crate) keep: u16,
+    #[command(flatten)]
+    pub(crate) keys: WriteKeys,
+}
+
+impl HostOptions {
+    /// Where a snapshot of this module goes.
+    pub(crate) fn snapshot_path(&self, module: &Path) -> PathBuf {
+        self.snapshot.clone().unwrap_or_else(|| {
+            let name = module.file_stem().unwrap_or_default();
+            PathBuf::from(name).with_added_extension("snapshot")
+        })
+    }
 }
 
 /// `K=V`, or `K` to pass on a variable of this process.
@@ -92,6 +129,19 @@ fn size(text: &str) -> Result<usize, String> {
     }
 }
 
+fn compression(text: &str) -> Result<Compression, String> {
+    let unknown = || format!("`{text}` is no compression: give none, zstd or zstd:LEVEL (1 to 22)");
+    match text.split_once(':') {
+        None if text == "none" => Ok(Compression::None),
+        None if text == "zstd" => Ok(Compression::default()),
+        Some(("zstd", level)) => match level.parse() {
+            Ok(level @ 1..=22) => Ok(Compression::Zstd(level)),
+            _ => Err(unknown()),
+        },
+        _ => Err(unknown()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|unit: char| unit.is_alphabetic());
     let unit = match &text[digits.len()..] {
@@ -109,7 +159,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{directory, duration, size, variable};
+    use super::{compression, directory, duration, size, variable};
 
     #[test]
     fn texts_are_read() {
@@ -135,6 +185,9 @@ mod tests {
         }
         for text in ["", "2", "s", "-2s", "1e400s", "3h", "2µs"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["", "lz", "zstd:", "zstd:0", "zstd:23", "none:1"] {
+            assert!(compression(text).is_err(), "{text}");
         }
         assert!(directory("::/data").is_err());
         assert!(variable("=x").is_err());

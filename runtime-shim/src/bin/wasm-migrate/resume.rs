@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use wasm_migrate::Snapshot;
 
+use crate::keys::ReadKeys;
 use crate::launch::Launch;
 use crate::options::HostOptions;
 use crate::session::{Begin, Program, Session};
@@ -21,6 +22,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
     #[command(flatten)]
+    keys: ReadKeys,
+    #[command(flatten)]
     host: HostOptions,
 }
 
@@ -28,13 +31,11 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
         snapshot_file,
         module,
-        mut host,
+        keys,
+        host,
     } = arguments;
-    let Snapshot {
-        state,
-        module: recorded,
-        sections,
-    } = Snapshot::read(&snapshot_file)?;
+    let snapshot = Snapshot::read(&snapshot_file, &keys.load()?)?;
+    let recorded = &snapshot.module;
     let path = module.unwrap_or_else(|| PathBuf::from(&recorded.path));
     let program = Program::read(path, host.stack_size)
         .context("the snapshot's module is needed: name it with --module")?;
@@ -44,9 +45,22 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
             program.path.display()
         );
     }
-    let dirs = std::mem::take(&mut host.dirs);
-    let (launch, wasi) = Launch::from_sections(&sections, dirs)?;
-    Session::new(program, launch, wasi, host, Begin::Resume(Box::new(state)))
+    session(program, snapshot, host)?
         .run()
         .with_context(|| format!("`{}` cannot be resumed", snapshot_file.display()))
+}
+
+/// A session that goes on from a snapshot.
+pub(crate) fn session(
+    program: Program,
+    snapshot: Snapshot,
+    mut host: HostOptions,
+) -> anyhow::Result<Session> {
+    let dirs = std::mem::take(&mut host.dirs);
+    let (launch, wasi) = Launch::from_sections(&snapshot.sections, dirs)?;
+    let begin = Begin::Resume {
+        state: Box::new(snapshot.state),
+        epoch: snapshot.epoch,
+    };
+    Session::new(program, launch, wasi, host, begin)
 }

@@ -1,14 +1,17 @@
 //! `wasm-migrate run`: starts a program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::abi;
+use wasm_migrate::{Snapshot, abi};
 
+use crate::checkpoints::CheckpointFiles;
+use crate::keys::ReadKeys;
 use crate::launch::{Launch, Variable};
 use crate::options::{HostOptions, variable};
+use crate::resume;
 use crate::session::{Begin, Program, Session};
 
 /// Runs a migratized module. The exit status is the guest's own; 134 if it traps, 75 if it was stopped
@@ -23,6 +26,11 @@ pub(crate) struct Arguments {
     /// Call this export instead of `_start`; ARGS are its arguments, its results are printed.
     #[arg(long, value_name = "EXPORT")]
     invoke: Option<String>,
+    /// Start anew even if there are checkpoints of an earlier run.
+    #[arg(long, help_heading = "Checkpoints", requires = "checkpoint_every")]
+    fresh: bool,
+    #[command(flatten)]
+    keys: ReadKeys,
     #[command(flatten)]
     host: HostOptions,
     /// The guest's arguments.
@@ -35,6 +43,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         module,
         env,
         invoke,
+        fresh,
+        keys,
         host,
         args,
     } = arguments;
@@ -52,28 +62,57 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut entries = vec![abi::START.to_owned(), "_initialize".to_owned()];
     entries.retain(|name| has(name) && *name != last);
     entries.push(last);
-    let arguments = if prints_results {
-        args.clone()
-    } else {
-        Vec::new()
-    };
     let launch = Launch {
         entries,
         prints_results,
         dirs: host.dirs.clone(),
-        arguments,
+        args,
+        env,
     };
+    if host.checkpoint_every.is_some() && !fresh {
+        let files = CheckpointFiles::beside(&host.snapshot_path(&program.path));
+        if let Some((path, snapshot)) = files.latest(&keys.load()?) {
+            return go_on(program, &launch, host, &path, snapshot);
+        }
+    }
     let name = program
         .path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into());
-    let mut wasi = launch
-        .wasi()?
-        .args([name].into_iter().chain(args).collect());
-    for Variable { name, value } in env {
+    let mut wasi = launch.wasi()?.args(
+        [name]
+            .into_iter()
+            .chain(launch.args.iter().cloned())
+            .collect(),
+    );
+    for Variable { name, value } in launch.env.iter().cloned() {
         wasi = wasi.env(name, value);
     }
-    Session::new(program, launch, wasi.build(), host, Begin::Start)
+    Session::new(program, launch, wasi.build(), host, Begin::Start)?
         .run()
         .context("the guest cannot be run")
+}
+
+/// Goes on from the newest checkpoint of an earlier run, which must have been of the same command.
+fn go_on(
+    program: Program,
+    launch: &Launch,
+    host: HostOptions,
+    path: &Path,
+    snapshot: Snapshot,
+) -> anyhow::Result<ExitCode> {
+    let shown = path.display();
+    let recorded = Launch::read(&snapshot.sections)?;
+    if snapshot.state.original_digest != program.guest.description().original_digest
+        || recorded != *launch
+    {
+        anyhow::bail!(
+            "`{shown}` is a checkpoint of another program, or of other arguments: start anew with \
+             --fresh, or name other files with --snapshot"
+        );
+    }
+    eprintln!("going on from checkpoint `{shown}` of an earlier run; --fresh starts anew");
+    resume::session(program, snapshot, host)?
+        .run()
+        .with_context(|| format!("`{shown}` cannot be resumed: --fresh starts anew"))
 }

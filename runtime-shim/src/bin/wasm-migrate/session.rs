@@ -6,17 +6,21 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use wasm_migrate::wasi::{self, Exit, WasiCtx};
 use wasm_migrate::{
     Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, Snapshot, State,
+    WriteOptions, Written,
 };
 use wasmtime::{Cache, Config, Engine, Linker, Store, Trap, Val, ValType};
 
+use crate::checkpoints::{CheckpointFiles, Checkpoints};
+use crate::keys::LoadedKeys;
 use crate::launch::Launch;
 use crate::options::HostOptions;
-use crate::triggers;
+use crate::triggers::{self, Reasons};
 
 /// Exit status after a trap, as from a process that aborts.
 const TRAPPED: u8 = 134;
@@ -35,7 +39,11 @@ pub(crate) struct Program {
 /// Where the guest begins.
 pub(crate) enum Begin {
     Start,
-    Resume(Box<State>),
+    Resume {
+        state: Box<State>,
+        /// Of the snapshot.
+        epoch: u64,
+    },
 }
 
 /// Everything that one guest needs.
@@ -45,6 +53,10 @@ pub(crate) struct Session {
     host: HostOptions,
     store: Store<Host>,
     begin: Begin,
+    epoch: u64,
+    keys: Arc<LoadedKeys>,
+    reasons: Arc<Reasons>,
+    checkpoints: Option<Checkpoints>,
 }
 
 struct Host {
@@ -60,7 +72,6 @@ impl Program {
         config
             .max_wasm_stack(stack_bytes)
             // The engine demands it, although nothing here is asynchronous.
-            .async_stack_size(stack_bytes)
             .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES))
             .wasm_branch_hinting(true)
             .wasm_relaxed_simd(true)
@@ -89,7 +100,17 @@ impl Session {
         wasi: WasiCtx,
         host: HostOptions,
         begin: Begin,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
+        let keys = Arc::new(host.keys.load()?);
+        let checkpoints = match host.checkpoint_every {
+            Some(_) => Some(Checkpoints::start(
+                CheckpointFiles::beside(&host.snapshot_path(&program.path)),
+                host.keep.into(),
+                host.compress,
+                Arc::clone(&keys),
+            )?),
+            None => None,
+        };
         let pacing = match host.snapshot_at {
             Some(_) => Pacing::Every(1),
             None => Pacing::Latency(host.latency),
@@ -97,21 +118,33 @@ impl Session {
         let mut migration = Migration::new(pacing);
         migration.stop_at_poll(host.snapshot_at);
         let store = Store::new(program.guest.module().engine(), Host { migration, wasi });
-        Self {
+        let epoch = match &begin {
+            Begin::Start => 1,
+            Begin::Resume { epoch, .. } => epoch.saturating_add(1),
+        };
+        Ok(Self {
             program,
             launch,
             host,
             store,
             begin,
-        }
+            epoch,
+            keys,
+            reasons: Arc::default(),
+            checkpoints,
+        })
     }
 
     /// Runs the guest; the exit status is its own.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let controller = self.store.data().migration.controller();
-        triggers::on_signal(self.host.snapshot_on, controller.clone())?;
+        let reasons = || Arc::clone(&self.reasons);
+        triggers::on_signal(self.host.snapshot_on, controller.clone(), reasons())?;
         if let Some(time) = self.host.snapshot_after {
-            triggers::after(time, controller)?;
+            triggers::after(time, controller.clone(), reasons())?;
+        }
+        if let Some(interval) = self.host.checkpoint_every {
+            triggers::every(interval, controller, reasons())?;
         }
         let stack_bytes = self.host.stack_size.saturating_add(HOST_STACK_BYTES);
         let thread = std::thread::Builder::new()
@@ -136,17 +169,19 @@ impl Session {
             .map_err(anyhow::Error::from)?;
         let ended = self.run_entries(&instance);
         self.warn_if_not_reached();
-        match ended {
-            Ok(code) => Ok(code),
-            Err(error) => exit_status(error),
+        let ended = ended.or_else(exit_status);
+        if let Some(checkpoints) = self.checkpoints.take() {
+            let is_stopped = matches!(ended, Ok(code) if code == ExitCode::from(SNAPSHOT_WRITTEN));
+            checkpoints.finish(ended.is_ok() && !is_stopped);
         }
+        ended
     }
 
     /// Calls what is left of the program's entries.
     fn run_entries(&mut self, instance: &GuestInstance<Host>) -> wasmtime::Result<ExitCode> {
         let mut entries = self.launch.entries.clone();
         let mut resumed = None;
-        if let Begin::Resume(state) = std::mem::replace(&mut self.begin, Begin::Start) {
+        if let Begin::Resume { state, .. } = std::mem::replace(&mut self.begin, Begin::Start) {
             let running = entries.iter().position(|entry| *entry == state.entry);
             entries.drain(..running.unwrap_or(entries.len()));
             resumed = Some(state);
@@ -188,15 +223,45 @@ impl Session {
         loop {
             match outcome {
                 Outcome::Finished(results) => return Ok(Some(results)),
+                Outcome::Suspended if self.reasons.take_checkpoint() && !self.is_at_poll() => {
+                    if let Err(error) = self.write_checkpoint(instance, entry) {
+                        eprintln!("a checkpoint was not written, the guest goes on: {error:#}");
+                    }
+                }
                 Outcome::Suspended => match self.write_snapshot(instance, entry) {
                     Ok(()) => return Ok(None),
                     Err(error) => {
                         eprintln!("no snapshot was written, the guest goes on: {error:#}");
-                        outcome = instance.go_on(&mut self.store, entry)?;
                     }
                 },
             }
+            outcome = instance.go_on(&mut self.store, entry)?;
         }
+    }
+
+    /// Has the guest come to the poll that the user named?
+    fn is_at_poll(&self) -> bool {
+        self.host.snapshot_at == Some(self.store.data().migration.polls())
+    }
+
+    fn write_checkpoint(
+        &mut self,
+        instance: &GuestInstance<Host>,
+        entry: &str,
+    ) -> anyhow::Result<()> {
+        if self
+            .checkpoints
+            .as_ref()
+            .is_some_and(Checkpoints::are_behind)
+        {
+            log::warn!("the last checkpoint is still being written: this one is left out");
+            return Ok(());
+        }
+        let snapshot = self.snapshot(instance, entry)?;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.add(snapshot);
+        }
+        Ok(())
     }
 
     fn write_snapshot(
@@ -204,22 +269,14 @@ impl Session {
         instance: &GuestInstance<Host>,
         entry: &str,
     ) -> anyhow::Result<()> {
-        let state = instance
-            .capture(&mut self.store, entry)
-            .map_err(anyhow::Error::from)?;
-        let frames = state.frames.len();
-        let sections = self.launch.sections(&self.store.data().wasi)?;
-        let module = ModuleReference {
-            path: absolute(&self.program.path),
-            digest: self.program.digest,
+        let snapshot = self.snapshot(instance, entry)?;
+        let frames = snapshot.state.frames.len();
+        let path = self.host.snapshot_path(&self.program.path);
+        let options = WriteOptions {
+            compression: self.host.compress,
+            ..self.keys.options()
         };
-        let path = self.snapshot_path();
-        let bytes = Snapshot {
-            state,
-            module,
-            sections,
-        }
-        .write(&path)?;
+        let Written { bytes, .. } = snapshot.write(&path, options)?;
         eprintln!(
             "snapshot written to `{path}` ({bytes} bytes, {frames} frames); \
              go on with: wasm-migrate resume {path}",
@@ -228,10 +285,23 @@ impl Session {
         Ok(())
     }
 
-    fn snapshot_path(&self) -> PathBuf {
-        self.host.snapshot.clone().unwrap_or_else(|| {
-            let name = self.program.path.file_stem().unwrap_or_default();
-            PathBuf::from(name).with_added_extension("snapshot")
+    /// The stopped guest with everything that its host knows of it.
+    fn snapshot(
+        &mut self,
+        instance: &GuestInstance<Host>,
+        entry: &str,
+    ) -> anyhow::Result<Snapshot> {
+        let state = instance
+            .capture(&mut self.store, entry)
+            .map_err(anyhow::Error::from)?;
+        Ok(Snapshot {
+            state,
+            module: ModuleReference {
+                path: absolute(&self.program.path),
+                digest: self.program.digest,
+            },
+            sections: self.launch.sections(&self.store.data().wasi)?,
+            epoch: self.epoch,
         })
     }
 
@@ -249,7 +319,7 @@ impl Session {
         instance: &GuestInstance<Host>,
         entry: &str,
     ) -> wasmtime::Result<Vec<Val>> {
-        let texts = &self.launch.arguments;
+        let texts = self.launch.entry_arguments();
         let Some(func) = instance.instance().get_func(&mut self.store, entry) else {
             wasmtime::bail!("the module exports no function `{entry}`")
         };

@@ -1,6 +1,8 @@
 //! What asks the guest to stop: a signal, or the end of a time.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -39,21 +41,61 @@ impl FromStr for Signal {
     }
 }
 
-/// Has the controller asked at every arrival of the signal.
-pub(crate) fn on_signal(Signal(signal): Signal, controller: Controller) -> anyhow::Result<()> {
-    let mut signals = Signals::new([signal]).context("cannot listen for the snapshot signal")?;
-    spawn("signals", move || {
-        for _ in signals.forever() {
-            log::info!("a signal asks for a snapshot");
+/// Why the guest is asked to stop.
+#[derive(Debug, Default)]
+pub(crate) struct Reasons {
+    snapshot: AtomicBool,
+    checkpoint: AtomicBool,
+}
+
+impl Reasons {
+    /// Takes the reasons back. Was a checkpoint the only one?
+    pub(crate) fn take_checkpoint(&self) -> bool {
+        let checkpoint = self.checkpoint.swap(false, Ordering::AcqRel);
+        checkpoint && !self.snapshot.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Asks for a checkpoint at every end of an interval.
+pub(crate) fn every(
+    interval: Duration,
+    controller: Controller,
+    reasons: Arc<Reasons>,
+) -> anyhow::Result<()> {
+    spawn("interval", move || {
+        loop {
+            std::thread::sleep(interval);
+            reasons.checkpoint.store(true, Ordering::Release);
             controller.request();
         }
     })
 }
 
-/// Has the controller asked once, after some time.
-pub(crate) fn after(time: Duration, controller: Controller) -> anyhow::Result<()> {
+/// Asks for a snapshot at every arrival of the signal.
+pub(crate) fn on_signal(
+    Signal(signal): Signal,
+    controller: Controller,
+    reasons: Arc<Reasons>,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new([signal]).context("cannot listen for the snapshot signal")?;
+    spawn("signals", move || {
+        for _ in signals.forever() {
+            log::info!("a signal asks for a snapshot");
+            reasons.snapshot.store(true, Ordering::Release);
+            controller.request();
+        }
+    })
+}
+
+/// Asks for a snapshot once, after some time.
+pub(crate) fn after(
+    time: Duration,
+    controller: Controller,
+    reasons: Arc<Reasons>,
+) -> anyhow::Result<()> {
     spawn("timer", move || {
         std::thread::sleep(time);
+        reasons.snapshot.store(true, Ordering::Release);
         controller.request();
     })
 }
