@@ -18,6 +18,7 @@
 //! ```
 
 mod controller;
+mod coredump;
 mod driver;
 mod engine;
 mod error;
@@ -30,6 +31,7 @@ mod state;
 pub mod wasi;
 
 pub use controller::{Controller, WakeGuard};
+pub use coredump::coredump;
 pub use engine::wasmtime::{
     Error, ExternRefCodec, Guest, GuestInstance, Outcome, SuspendPoint, suspend_point,
 };

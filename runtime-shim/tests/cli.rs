@@ -184,6 +184,45 @@ fn a_snapshot_can_be_looked_at() {
 }
 
 #[test]
+fn a_snapshot_becomes_a_core_dump() {
+    let directory = directory();
+    run(directory.path(), "run program.wasm --snapshot-at 1000");
+    let output = run(
+        directory.path(),
+        "coredump program.snapshot -o program.coredump",
+    );
+    assert_eq!(status(&output), 0, "{}", text(&output.stderr));
+    let dump = fs::read(directory.path().join("program.coredump")).expect("it is there");
+    wasmparser::validate(&dump).expect("a core dump is a module");
+    let (mut frames, mut data) = (Vec::new(), 0);
+    for payload in wasmparser::Parser::new(0).parse_all(&dump) {
+        match payload.expect("it is valid") {
+            wasmparser::Payload::CustomSection(section) => {
+                if let wasmparser::KnownCustom::CoreDumpStack(stack) = section.as_known() {
+                    frames = stack.frames;
+                }
+            }
+            wasmparser::Payload::DataSection(section) => data = section.count(),
+            _ => {}
+        }
+    }
+    let listing = run(directory.path(), "inspect --json program.snapshot");
+    let listing: serde_json::Value = serde_json::from_slice(&listing.stdout).expect("it is JSON");
+    let stack = listing["stack"].as_array().expect("a list");
+    assert_eq!(frames.len(), stack.len());
+    for (frame, listed) in frames.iter().zip(stack) {
+        assert_eq!(listed["function"], frame.funcidx);
+        assert_eq!(listed["offset"], frame.codeoffset);
+    }
+    // The innermost frame of `fib` that waits for its second call has the first one's result.
+    let has_operand = |frame: &wasmparser::CoreDumpStackFrame| {
+        matches!(frame.stack[..], [wasmparser::CoreDumpValue::I32(_)])
+    };
+    assert!(frames.iter().any(has_operand));
+    assert_eq!(data, 1);
+}
+
+#[test]
 fn snapshots_are_verified_and_compared() {
     let directory = directory();
     run(directory.path(), "run program.wasm --snapshot-at 1000");

@@ -44,7 +44,7 @@ pub enum Page {
     Zero,
     /// What it holds in the snapshot that this one builds on.
     Inherited,
-    /// These [`PAGE_BYTES`](super::PAGE_BYTES) bytes.
+    /// These [`PAGE_BYTES`](crate::PAGE_BYTES) bytes.
     Bytes(Vec<u8>),
 }
 

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::abi::Description;
-use wasm_migrate::{Names, Snapshot, read_description};
+use wasm_migrate::Snapshot;
 
 use crate::keys::ReadKeys;
 use crate::listing::{Listing, Module};
-use crate::output;
+use crate::{module, output};
 
 /// Shows what a snapshot holds: its call stack with function names and live values, globals, memories
 /// and tables.
@@ -106,34 +104,13 @@ impl MemoryRange {
 /// The module's description. One that the user names must be right; one that is merely not found any
 /// more leaves functions without names.
 fn find_module(named: Option<&Path>, snapshot: &Snapshot) -> anyhow::Result<Module> {
-    if let Some(path) = named {
-        let (description, names) = describe(path)?;
-        if description.original_digest != snapshot.state.original_digest {
-            anyhow::bail!(
-                "`{}` is another program than the snapshot's",
-                path.display()
-            );
-        }
-        return Ok(Module::Found {
+    let path = named.unwrap_or(Path::new(&snapshot.module.path));
+    match module::describe(path, snapshot) {
+        Ok((description, names)) => Ok(Module::Found {
             description: Box::new(description),
             names,
-        });
+        }),
+        Err(error) if named.is_some() => Err(error),
+        Err(error) => Ok(Module::Missing(format!("{error:#}"))),
     }
-    Ok(match describe(Path::new(&snapshot.module.path)) {
-        Ok((description, names))
-            if description.original_digest == snapshot.state.original_digest =>
-        {
-            Module::Found {
-                description: Box::new(description),
-                names,
-            }
-        }
-        Ok(_) => Module::Missing("it is another program now".to_owned()),
-        Err(error) => Module::Missing(format!("{error:#}")),
-    })
-}
-
-fn describe(path: &Path) -> anyhow::Result<(Description, Names)> {
-    let wasm = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    read_description(&wasm).with_context(|| format!("cannot use `{}`", path.display()))
 }

@@ -5,11 +5,13 @@
 
 mod checkpoints;
 mod completions;
+mod coredump;
 mod diff;
 mod inspect;
 mod keys;
 mod launch;
 mod listing;
+mod module;
 mod options;
 mod output;
 mod resume;
@@ -45,6 +47,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
     Diff(diff::Arguments),
+    Coredump(coredump::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
+        Command::Coredump(arguments) => coredump::coredump(&arguments),
         Command::Completions(arguments) => {
             completions::completions(&arguments, &mut Cli::command());
             Ok(ExitCode::SUCCESS)
