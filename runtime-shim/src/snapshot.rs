@@ -31,6 +31,9 @@ use pages::{PageDigests, PageMap, digests_of};
 
 use crate::state::State;
 
+/// Bytes that are handed to the operating system at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
 /// A guest's state with what its host needs to go on with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -221,7 +224,7 @@ impl Snapshot {
         path: &Path,
         options: WriteOptions<'_>,
     ) -> Result<Written, SnapshotError> {
-        let mut sink = BufWriter::new(File::create(path)?);
+        let mut sink = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
         let written = self.write_to(&mut sink, options)?;
         sink.get_ref().sync_all()?;
         Ok(written)

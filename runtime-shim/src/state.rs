@@ -167,6 +167,18 @@ impl MemoryContents {
         Some(&bytes[..bytes.len().min(PAGE_BYTES)])
     }
 
+    /// The bytes of a page, to be written.
+    pub(crate) fn page_mut(&mut self, index: u64) -> Option<&mut [u8]> {
+        let block = index / PAGES_PER_BLOCK as u64;
+        let start = (index % PAGES_PER_BLOCK as u64) as usize * PAGE_BYTES;
+        let found = self
+            .blocks
+            .binary_search_by_key(&block, |block| block.index);
+        let bytes = self.blocks[found.ok()?].bytes.get_mut(start..)?;
+        let length = bytes.len().min(PAGE_BYTES);
+        Some(&mut bytes[..length])
+    }
+
     /// Indices of the pages in blocks that are not all zero here or in another memory, ascending.
     pub fn touched_pages(&self, other: &Self) -> impl Iterator<Item = u64> {
         let blocks = self.blocks.iter().chain(&other.blocks);

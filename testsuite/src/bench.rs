@@ -3,10 +3,12 @@
 mod frames;
 mod program;
 mod run;
+mod state;
 
 pub use frames::thousand_frames;
 pub use program::{Program, programs};
 pub use run::{Measured, measure};
+pub use state::{StateCosts, state_costs};
 
 /// Geometric mean of ratios.
 #[must_use]

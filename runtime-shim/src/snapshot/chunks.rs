@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::SnapshotError;
-use super::pages::{Digest, Run, StoredPage, digest_page, page_count};
+use super::pages::{Digest, Run, StoredPage, ZERO_PAGE, digest_page, page_count};
 use crate::state::PAGE_BYTES;
 
 /// Pages in a chunk; the last may have fewer.
@@ -17,6 +17,7 @@ pub(super) const PAGES_PER_CHUNK: usize = 64;
 const CHUNK_BYTES: usize = PAGES_PER_CHUNK * PAGE_BYTES;
 /// Chunks that are compressed, or decompressed, together.
 const CHUNKS_AT_ONCE: usize = 64;
+pub(super) const PAGES_PER_BATCH: u64 = (CHUNKS_AT_ONCE * PAGES_PER_CHUNK) as u64;
 
 /// How memory contents are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,36 +69,44 @@ pub(super) fn write_chunks(
     for batch in pages.chunks(PAGES_PER_CHUNK * CHUNKS_AT_ONCE) {
         let packed: io::Result<Vec<_>> = batch
             .par_chunks(PAGES_PER_CHUNK)
-            .map(|pages| pack(pages, compression))
+            .map(|pages| compress(pages, compression))
             .collect();
-        for (chunk, bytes) in packed? {
-            sink.write_all(&bytes)?;
-            chunks.push(chunk);
+        for (pages, compressed) in batch.chunks(PAGES_PER_CHUNK).zip(packed?) {
+            let (codec, bytes) = match compressed {
+                Some(bytes) => {
+                    sink.write_all(&bytes)?;
+                    (Codec::Zstd, bytes.len())
+                }
+                None => {
+                    for page in pages {
+                        sink.write_all(page.bytes)?;
+                        sink.write_all(&ZERO_PAGE[page.bytes.len()..])?;
+                    }
+                    (Codec::Raw, pages.len() * PAGE_BYTES)
+                }
+            };
+            chunks.push(Chunk {
+                codec,
+                bytes: u32::try_from(bytes).expect("no more than a chunk"),
+                digest: digest_of(pages.iter().map(|page| page.digest)),
+            });
         }
     }
     Ok(chunks)
 }
 
-fn pack(pages: &[StoredPage<'_>], compression: Compression) -> io::Result<(Chunk, Vec<u8>)> {
+/// The pages together, compressed if that makes them smaller.
+fn compress(pages: &[StoredPage<'_>], compression: Compression) -> io::Result<Option<Vec<u8>>> {
+    let Compression::Zstd(level) = compression else {
+        return Ok(None);
+    };
     let mut raw = Vec::with_capacity(CHUNK_BYTES);
     for (number, page) in (1..).zip(pages) {
         raw.extend_from_slice(page.bytes);
         raw.resize(number * PAGE_BYTES, 0);
     }
-    let compressed = match compression {
-        Compression::None => None,
-        Compression::Zstd(level) => Some(zstd::bulk::compress(&raw, level)?),
-    };
-    let (codec, bytes) = match compressed.filter(|compressed| compressed.len() < raw.len()) {
-        Some(compressed) => (Codec::Zstd, compressed),
-        None => (Codec::Raw, raw),
-    };
-    let chunk = Chunk {
-        codec,
-        bytes: u32::try_from(bytes.len()).expect("no more than a chunk"),
-        digest: digest_of(pages.iter().map(|page| page.digest)),
-    };
-    Ok((chunk, bytes))
+    let compressed = zstd::bulk::compress(&raw, level)?;
+    Ok((compressed.len() < raw.len()).then_some(compressed))
 }
 
 fn digest_of(pages: impl Iterator<Item = Digest>) -> Digest {
@@ -170,14 +179,15 @@ impl<R: Read + Seek> ChunkSource<R> {
             .map(|mut chunks| chunks.remove(0))
     }
 
-    /// The contents of all chunks.
-    pub(super) fn read_all(&mut self) -> Result<Vec<Vec<u8>>, SnapshotError> {
-        let mut all = Vec::with_capacity(self.chunks.len());
-        while all.len() < self.chunks.len() {
-            let end = self.chunks.len().min(all.len() + CHUNKS_AT_ONCE);
-            all.extend(self.read_range(all.len()..end)?);
-        }
-        Ok(all)
+    /// Number of batches.
+    pub(super) fn batches(&self) -> usize {
+        self.chunks.len().div_ceil(CHUNKS_AT_ONCE)
+    }
+
+    /// The contents of the chunks that are read together: those of [`PAGES_PER_BATCH`] pages.
+    pub(super) fn read_batch(&mut self, batch: usize) -> Result<Vec<Vec<u8>>, SnapshotError> {
+        let first = batch * CHUNKS_AT_ONCE;
+        self.read_range(first..self.chunks.len().min(first + CHUNKS_AT_ONCE))
     }
 
     fn read_range(&mut self, range: std::ops::Range<usize>) -> Result<Vec<Vec<u8>>, SnapshotError> {

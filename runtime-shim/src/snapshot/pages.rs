@@ -152,7 +152,7 @@ fn digest_block(block: &Block) -> [Option<Digest>; PAGES_PER_BLOCK] {
     digests
 }
 
-const ZERO_PAGE: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+pub(super) const ZERO_PAGE: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 /// The digest of a page, filled up with zeros.
 pub(super) fn digest_page(bytes: &[u8]) -> Digest {
@@ -162,40 +162,38 @@ pub(super) fn digest_page(bytes: &[u8]) -> Digest {
     *hasher.finalize().as_bytes()
 }
 
-/// Puts a memory together from its pages, which come in ascending order.
+/// Puts a memory together from its pages, which come in any order.
 pub(super) struct MemoryBuilder {
     contents: MemoryContents,
 }
 
 impl MemoryBuilder {
-    pub(super) fn new(page_bytes: u64, pages: u64) -> Self {
-        Self {
-            contents: MemoryContents {
-                page_bytes,
-                pages,
-                blocks: Vec::new(),
-            },
+    /// A memory of this size, with room for all pages that are not zero.
+    pub(super) fn new(size: &MemoryContents, runs: &[Run]) -> Self {
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut page = 0;
+        for run in runs {
+            let end = page + run.count();
+            if !matches!(run, Run::Zero(_)) {
+                let pages = PAGES_PER_BLOCK as u64;
+                let first = blocks.last().map_or(0, |block| block.index + 1);
+                for index in first.max(page / pages)..end.div_ceil(pages) {
+                    let left = size.size().saturating_sub(index * BLOCK_BYTES);
+                    let length = usize::try_from(left.min(BLOCK_BYTES)).expect("a block");
+                    let bytes = vec![0; length];
+                    blocks.push(Block { index, bytes });
+                }
+            }
+            page = end;
         }
+        let contents = MemoryContents { blocks, ..*size };
+        Self { contents }
     }
 
-    /// Adds a page that is not all zero.
-    pub(super) fn add(&mut self, page: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let (index, within) = (page / PAGES_PER_BLOCK as u64, page % PAGES_PER_BLOCK as u64);
-        let size = self.contents.size();
-        if self
-            .contents
-            .blocks
-            .last()
-            .is_none_or(|block| block.index != index)
-        {
-            let left = size.saturating_sub(index * BLOCK_BYTES).min(BLOCK_BYTES);
-            let bytes = vec![0; usize::try_from(left).expect("no more than a block")];
-            self.contents.blocks.push(Block { index, bytes });
-        }
-        let block = self.contents.blocks.last_mut().expect("pushed above");
-        let start = within as usize * PAGE_BYTES;
-        let target = block.bytes.get_mut(start..).unwrap_or_default();
-        let length = target.len().min(PAGE_BYTES).min(bytes.len());
+    /// Puts in a page.
+    pub(super) fn put(&mut self, page: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let target = self.contents.page_mut(page).unwrap_or_default();
+        let length = target.len().min(bytes.len());
         if bytes[length..].iter().any(|byte| *byte != 0) {
             return Err(SnapshotError::Malformed(format!(
                 "page {page} reaches beyond its memory"

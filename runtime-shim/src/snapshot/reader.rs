@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
-use super::chunks::{ChunkSource, PAGES_PER_CHUNK, PageIndex};
+use super::chunks::{ChunkSource, PAGES_PER_BATCH, PAGES_PER_CHUNK, PageIndex};
 use super::error::SnapshotError;
 use super::header::{HEADER_BYTES, Header};
 use super::keys::{Identities, SIGNATURE_BYTES, Source, TrustedKeys};
@@ -195,11 +196,11 @@ impl<'s> SnapshotReader<'s> {
     /// # Errors
     /// The chunks cannot be read.
     fn finish(mut self, parents: &[MemoryContents]) -> Result<Snapshot, SnapshotError> {
-        let chunks = self.chunks.read_all()?;
-        let shapes = std::mem::take(&mut self.contents.memories);
-        let mut memories = Vec::with_capacity(shapes.len());
-        for (number, (shape, runs)) in shapes.iter().zip(&self.index.memories).enumerate() {
-            let mut memory = MemoryBuilder::new(shape.page_bytes, shape.pages);
+        let sizes = std::mem::take(&mut self.contents.memories);
+        let mut memories = Vec::with_capacity(sizes.len());
+        let mut batches = vec![Vec::new(); self.chunks.batches()];
+        for (number, (size, runs)) in sizes.iter().zip(&self.index.memories).enumerate() {
+            let mut memory = MemoryBuilder::new(size, runs);
             let mut page: u64 = 0;
             for run in runs {
                 match *run {
@@ -207,23 +208,62 @@ impl<'s> SnapshotReader<'s> {
                     Run::Inherited(count) => {
                         for page in page..page + count {
                             let bytes = parents.get(number).and_then(|memory| memory.page(page));
-                            memory.add(page, bytes.unwrap_or_default())?;
+                            memory.put(page, bytes.unwrap_or_default())?;
                         }
                     }
                     Run::Stored { first, count } => {
-                        for (page, stored) in (page..).zip(first..first + count) {
-                            let stored = usize::try_from(stored).expect("they are in memory");
-                            let chunk = &chunks[stored / PAGES_PER_CHUNK];
-                            let start = stored % PAGES_PER_CHUNK * PAGE_BYTES;
-                            memory.add(page, &chunk[start..start + PAGE_BYTES])?;
-                        }
+                        place(number, page, first..first + count, &mut batches);
                     }
                 }
                 page += run.count();
             }
-            memories.push(memory.finish());
+            memories.push(memory);
         }
+        for (batch, placements) in batches.into_iter().enumerate() {
+            let chunks = self.chunks.read_batch(batch)?;
+            for Placement {
+                memory,
+                page,
+                stored,
+            } in placements
+            {
+                for (page, stored) in (page..).zip(stored) {
+                    let chunk = &chunks[stored / PAGES_PER_CHUNK];
+                    let start = stored % PAGES_PER_CHUNK * PAGE_BYTES;
+                    memories[memory].put(page, &chunk[start..start + PAGE_BYTES])?;
+                }
+            }
+        }
+        let memories = memories.into_iter().map(MemoryBuilder::finish).collect();
         Ok(self.contents.into_snapshot(memories, self.header.epoch))
+    }
+}
+
+/// Where stored pages go.
+#[derive(Clone)]
+struct Placement {
+    memory: usize,
+    /// The first of them.
+    page: u64,
+    /// Their numbers within the batch.
+    stored: Range<usize>,
+}
+
+/// Divides a run of stored pages among the batches in which they are read.
+fn place(memory: usize, mut page: u64, stored: Range<u64>, batches: &mut [Vec<Placement>]) {
+    let mut first = stored.start;
+    while first < stored.end {
+        let batch = first / PAGES_PER_BATCH;
+        let count = (stored.end - first).min(PAGES_PER_BATCH - first % PAGES_PER_BATCH);
+        let within = (first % PAGES_PER_BATCH) as usize;
+        // All numbers are those of stored pages, so there is such a batch.
+        batches[batch as usize].push(Placement {
+            memory,
+            page,
+            stored: within..within + count as usize,
+        });
+        first += count;
+        page += count;
     }
 }
 

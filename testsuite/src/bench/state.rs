@@ -1,0 +1,180 @@
+//! What it costs to take, write, read and restore the state of a guest with much memory.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use wasm_migrate::{
+    Compression, Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, ReadOptions,
+    Snapshot, State, WriteOptions,
+};
+use wasm_migratize::Migratizer;
+use wasmtime::{Engine, Linker, Store, Val};
+
+use super::median;
+
+/// Fills its memory with numbers of 24 bits in 64, and waits; at every call it changes some pages.
+const PROGRAM: &str = r#"
+(module
+  (import "host" "is_over" (func $is_over (result i32)))
+  (memory (export "memory") 4096)
+  (func (export "run") (result i32) (local $at i32) (local $random i64)
+    (loop $fill
+      (local.set $random (i64.add
+        (i64.mul (local.get $random) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
+      (i64.store (local.get $at) (i64.shr_u (local.get $random) (i64.const 40)))
+      (br_if $fill (i32.lt_u
+        (local.tee $at (i32.add (local.get $at) (i32.const 8))) (i32.const 0x10000000))))
+    (loop $wait (br_if $wait (i32.eqz (call $is_over))))
+    (i32.load (i32.const 0x8000000))))
+"#;
+
+/// Medians.
+#[derive(Debug, Clone, Copy)]
+pub struct StateCosts {
+    /// Capture, write, read and resume over `cp` of the same bytes, uncompressed.
+    pub uncompressed_over_cp: f64,
+    /// The same with zstd at level 1.
+    pub zstd_over_cp: f64,
+    /// The same uncompressed, over `cp` and `sync`: a snapshot is on the disk when it has been written.
+    pub uncompressed_over_synced_cp: f64,
+    /// Size of a snapshot with zstd at level 3, over gzip of the memory.
+    pub size_over_gzip: f64,
+    /// Milliseconds that the guest is stopped for a checkpoint.
+    pub checkpoint_stop_ms: f64,
+}
+
+struct Host {
+    migration: Migration,
+    over: bool,
+}
+
+/// Measures all of it, with files in a directory.
+///
+/// # Errors
+/// The engine or the file system fails, or there is no `cp`, `sync` or `gzip`.
+pub fn state_costs(directory: &Path, runs: usize) -> anyhow::Result<StateCosts> {
+    std::fs::create_dir_all(directory)?;
+    let wasm = Migratizer::new().rewrite(PROGRAM.as_bytes())?.wasm;
+    let guest = Guest::new(&Engine::default(), &wasm)?;
+    let (mut store, instance) = instantiate(&guest, false)?;
+    store.data_mut().migration.controller().request();
+    let mut outcome = instance.call(&mut store, "run", &[])?;
+    // The first stop may come before the memory is full.
+    for _ in 0..2 {
+        anyhow::ensure!(matches!(outcome, Outcome::Suspended), "it was not stopped");
+        let controller = store.data().migration.controller();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(2));
+            controller.request();
+        });
+        outcome = instance.go_on(&mut store, "run")?;
+    }
+    let raw = directory.join("memory");
+    let memory = instance.instance().get_memory(&mut store, "memory");
+    std::fs::write(&raw, memory.context("it has a memory")?.data(&store))?;
+
+    let (mut none, mut zstd, mut cp, mut synced, mut stops) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let copy = directory.join("copy");
+    for _ in 0..runs {
+        let began = Instant::now();
+        let stopped = instance.capture(&mut store, "run")?;
+        stops.push(began.elapsed().as_secs_f64() * 1e3);
+        drop(stopped);
+        for (compression, times) in [
+            (Compression::None, &mut none),
+            (Compression::Zstd(1), &mut zstd),
+        ] {
+            let (mut destination, fresh) = instantiate(&guest, true)?;
+            let began = Instant::now();
+            let state = instance.capture(&mut store, "run")?;
+            round_trip(state, compression, directory, |state| {
+                Ok(fresh.resume(&mut destination, state)?)
+            })?;
+            times.push(began.elapsed().as_secs_f64());
+        }
+        let began = Instant::now();
+        run(Command::new("cp").arg(&raw).arg(&copy))?;
+        cp.push(began.elapsed().as_secs_f64());
+        run(Command::new("sync").arg(&copy))?;
+        synced.push(began.elapsed().as_secs_f64());
+    }
+    let state = instance.capture(&mut store, "run")?;
+    let options = WriteOptions {
+        compression: Compression::Zstd(3),
+        ..WriteOptions::default()
+    };
+    let written = snapshot(state).write(&directory.join("snapshot"), options)?;
+    run(Command::new("gzip").args(["-k", "-f"]).arg(&raw))?;
+    let gzip = std::fs::metadata(directory.join("memory.gz"))?.len();
+    std::fs::remove_dir_all(directory)?;
+    let (cp, synced) = (median(cp), median(synced));
+    #[expect(clippy::cast_precision_loss, reason = "files are small")]
+    let size_over_gzip = written.bytes as f64 / gzip as f64;
+    let none = median(none);
+    Ok(StateCosts {
+        uncompressed_over_cp: none / cp,
+        zstd_over_cp: median(zstd) / cp,
+        uncompressed_over_synced_cp: none / synced,
+        size_over_gzip,
+        checkpoint_stop_ms: median(stops),
+    })
+}
+
+fn round_trip(
+    state: State,
+    compression: Compression,
+    directory: &Path,
+    resume: impl FnOnce(&State) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<()> {
+    let path = directory.join("snapshot");
+    let options = WriteOptions {
+        compression,
+        ..WriteOptions::default()
+    };
+    snapshot(state).write(&path, options)?;
+    let read = Snapshot::read(&path, &ReadOptions::default())?;
+    match resume(&read.state)? {
+        Outcome::Finished(values) if matches!(values[..], [Val::I32(value)] if value != 0) => {
+            Ok(())
+        }
+        outcome => anyhow::bail!("the resumed program ended with {outcome:?}"),
+    }
+}
+
+fn snapshot(state: State) -> Snapshot {
+    Snapshot {
+        state,
+        module: ModuleReference {
+            path: String::new(),
+            digest: [0; 32],
+        },
+        sections: [].into(),
+        epoch: 1,
+    }
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    anyhow::ensure!(status.success(), "{command:?} failed");
+    Ok(())
+}
+
+fn instantiate(guest: &Guest, over: bool) -> anyhow::Result<(Store<Host>, GuestInstance<Host>)> {
+    let engine = guest.module().engine();
+    let migration = Migration::new(Pacing::Latency(Duration::from_micros(500)));
+    let mut store = Store::new(engine, Host { migration, over });
+    let mut linker = Linker::new(engine);
+    Guest::add_to_linker(&mut linker, |host: &mut Host| &mut host.migration)?;
+    linker.func_wrap("host", "is_over", |caller: wasmtime::Caller<'_, Host>| {
+        i32::from(caller.data().over)
+    })?;
+    let instance = GuestInstance::new(&mut store, &linker, guest, |host: &mut Host| {
+        &mut host.migration
+    })?;
+    Ok((store, instance))
+}
