@@ -12,7 +12,8 @@ use wasm_encoder::{
 };
 use wasm_migrate_abi::{Description, SlotOrigin};
 
-use crate::state::{BLOCK_BYTES, Frame, MemoryContents, State, Value};
+use crate::memory::{BLOCK_BYTES, MemorySize};
+use crate::state::{Frame, State, Value};
 
 /// More locals or operands than any engine allows.
 const PLACES_MAX: usize = 1 << 20;
@@ -23,7 +24,7 @@ pub fn coredump(state: &State, description: &Description, name: &str) -> Vec<u8>
     let mut memories = MemorySection::new();
     let mut data = DataSection::new();
     for (index, memory) in (0..).zip(&state.memories) {
-        let ty = memory_type(memory);
+        let ty = memory_type(memory.size);
         memories.memory(ty);
         for block in &memory.blocks {
             let address = block.index * BLOCK_BYTES;
@@ -67,14 +68,14 @@ pub fn coredump(state: &State, description: &Description, name: &str) -> Vec<u8>
     module.finish()
 }
 
-fn memory_type(memory: &MemoryContents) -> MemoryType {
-    let is_custom = memory.page_bytes != 65_536;
+fn memory_type(size: MemorySize) -> MemoryType {
+    let is_custom = size.page_bytes != 65_536;
     MemoryType {
-        minimum: memory.pages,
+        minimum: size.pages,
         maximum: None,
-        memory64: memory.size() > 1 << 32,
+        memory64: size.bytes() > 1 << 32,
         shared: false,
-        page_size_log2: is_custom.then(|| memory.page_bytes.trailing_zeros()),
+        page_size_log2: is_custom.then(|| size.page_bytes.trailing_zeros()),
     }
 }
 

@@ -4,22 +4,28 @@
 //! and element limits.
 
 use std::collections::HashMap;
+use std::error::Error as StdError;
 
 use wasm_migrate_abi::{Description, ValueType};
 
 use crate::engine::Instance;
 use crate::error::{CaptureError, ProtocolError, ResumeError};
+use crate::memory::Measured;
 use crate::snapshot::hex;
 use crate::stack::{RawStack, check_frame, decode_value, encode_value};
-use crate::state::{MemoryContents, State, TableContents, Value};
+use crate::state::{Frame, Image, State, TableContents, Value};
 
-/// Takes the state of a guest that stopped with `stack` on a call of `entry`.
+/// Makes the bytes of a memory, named by its index, what they are to be.
+pub(crate) type FillMemory<'f> =
+    dyn FnMut(usize, &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> + 'f;
+
+/// Takes the state of a guest that stopped with `stack` on a call of `entry`, without memory contents.
 pub(crate) fn capture(
     instance: &mut impl Instance,
     description: &Description,
     stack: &RawStack,
     entry: &str,
-) -> Result<State, CaptureError> {
+) -> Result<Image, CaptureError> {
     let references = instance.read_references()?;
     let frames = stack.to_frames(description, &references)?;
     let words = instance.save_words()?;
@@ -42,13 +48,7 @@ pub(crate) fn capture(
         .iter()
         .map(|table| instance.read_table(table.index));
     let tables = tables.collect::<Result<_, _>>()?;
-    let memories = (0..description.memories).map(|index| {
-        let page_bytes = instance.memory_shape(index)?.page_bytes;
-        Ok(MemoryContents::copy(
-            page_bytes,
-            instance.memory_bytes(index)?,
-        ))
-    });
+    let memories = (0..description.memories).map(|index| Ok(instance.memory_shape(index)?.size));
     let memories = memories.collect::<Result<_, CaptureError>>()?;
     Ok(State {
         original_digest: description.original_digest,
@@ -62,20 +62,29 @@ pub(crate) fn capture(
     })
 }
 
-/// Puts a state into an instance; answers the stack that is to be rebuilt.
-pub(crate) fn restore(
+/// Checks that a state can be put into an instance.
+pub(crate) fn check<M: Measured>(
     instance: &mut impl Instance,
     description: &Description,
-    state: &State,
-) -> Result<RawStack, ResumeError> {
+    state: &State<M>,
+) -> Result<(), ResumeError> {
     check_counts(description, state)?;
     check_functions(instance, description, state)?;
-    check_sizes(instance, description, state)?;
+    check_sizes(instance, description, state)
+}
 
-    for (index, contents) in (0..).zip(&state.memories) {
-        let shape = instance.memory_shape(index)?;
-        if contents.pages > shape.pages {
-            instance.grow_memory(index, contents.pages - shape.pages)?;
+/// Puts a checked state into an instance, its memories by `fill`; answers the stack that is to be rebuilt.
+/// After an error, the instance cannot be used.
+pub(crate) fn restore<M: Measured>(
+    instance: &mut impl Instance,
+    description: &Description,
+    state: &State<M>,
+    fill: &mut FillMemory<'_>,
+) -> Result<RawStack, ResumeError> {
+    for (index, memory) in (0..).zip(&state.memories) {
+        let (shape, size) = (instance.memory_shape(index)?, memory.size());
+        if size.pages > shape.size.pages {
+            instance.grow_memory(index, size.pages - shape.size.pages)?;
         }
     }
     for (table, contents) in description.tables.iter().zip(&state.tables) {
@@ -84,8 +93,8 @@ pub(crate) fn restore(
             instance.grow_table(table.index, contents.len() - shape.size)?;
         }
     }
-    for (index, contents) in (0..).zip(&state.memories) {
-        contents.write_to(instance.memory_bytes(index)?);
+    for index in 0..description.memories {
+        fill(index as usize, instance.memory_bytes(index)?).map_err(ResumeError::Memory)?;
     }
     for (table, contents) in description.tables.iter().zip(&state.tables) {
         instance.write_table(table.index, contents)?;
@@ -107,7 +116,7 @@ pub(crate) fn restore(
     );
     instance.load_words(words)?;
 
-    let functions = live_functions(state);
+    let functions = live_functions(&state.frames);
     if !functions.is_empty() {
         instance.write_references(&functions)?;
     }
@@ -116,8 +125,8 @@ pub(crate) fn restore(
 }
 
 /// Functions that frames refer to, each once.
-fn live_functions(state: &State) -> Vec<u32> {
-    let values = state.frames.iter().flat_map(|frame| &frame.values);
+fn live_functions(frames: &[Frame]) -> Vec<u32> {
+    let values = frames.iter().flat_map(|frame| &frame.values);
     let mut functions: Vec<u32> = values
         .filter_map(|value| match value {
             Value::FuncRef(function) => *function,
@@ -129,7 +138,7 @@ fn live_functions(state: &State) -> Vec<u32> {
     functions
 }
 
-fn check_counts(description: &Description, state: &State) -> Result<(), ResumeError> {
+fn check_counts<M>(description: &Description, state: &State<M>) -> Result<(), ResumeError> {
     // Destructured without `..`: a new part of the state must be checked or excused here.
     let State {
         original_digest,
@@ -197,10 +206,10 @@ fn check_counts(description: &Description, state: &State) -> Result<(), ResumeEr
 }
 
 /// Every function that a reference names must be one that the module can name.
-fn check_functions(
+fn check_functions<M>(
     instance: &impl Instance,
     description: &Description,
-    state: &State,
+    state: &State<M>,
 ) -> Result<(), ResumeError> {
     let values = state
         .frames
@@ -238,26 +247,21 @@ fn check_functions(
     Ok(())
 }
 
-fn check_sizes(
+fn check_sizes<M: Measured>(
     instance: &mut impl Instance,
     description: &Description,
-    state: &State,
+    state: &State<M>,
 ) -> Result<(), ResumeError> {
-    for (index, contents) in (0..).zip(&state.memories) {
-        let shape = instance.memory_shape(index)?;
-        if !contents.is_consistent() {
-            return mismatch(format!(
-                "blocks of memory {index} lie outside it or out of order"
-            ));
-        }
-        if contents.page_bytes != shape.page_bytes {
+    for (index, memory) in (0..).zip(&state.memories) {
+        let (shape, size) = (instance.memory_shape(index)?, memory.size());
+        if size.page_bytes != shape.size.page_bytes {
             return mismatch(format!(
                 "memory {index} has pages of {} bytes, the module's of {}",
-                contents.page_bytes, shape.page_bytes
+                size.page_bytes, shape.size.page_bytes
             ));
         }
-        let limits = (shape.pages, shape.pages_max);
-        check_size(&format!("memory {index}"), "pages", contents.pages, limits)?;
+        let limits = (shape.size.pages, shape.pages_max);
+        check_size(&format!("memory {index}"), "pages", size.pages, limits)?;
     }
     for (table, contents) in description.tables.iter().zip(&state.tables) {
         let shape = instance.table_shape(table.index)?;

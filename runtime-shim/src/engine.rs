@@ -6,13 +6,13 @@ pub(crate) mod wasmtime;
 use wasm_migrate_abi::ValueType;
 
 use crate::error::{CaptureError, EngineError, ResumeError};
+use crate::memory::MemorySize;
 use crate::state::{TableContents, Value};
 
 /// Size and limits of a memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryShape {
-    pub(crate) page_bytes: u64,
-    pub(crate) pages: u64,
+    pub(crate) size: MemorySize,
     pub(crate) pages_max: Option<u64>,
 }
 

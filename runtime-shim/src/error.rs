@@ -1,5 +1,6 @@
 //! What can go wrong between a guest and its host, whatever the engine.
 
+use std::error::Error as StdError;
 use std::fmt;
 
 /// The guest's calls to its migration imports make no sense together.
@@ -80,7 +81,8 @@ pub enum CaptureError {
     Engine(#[from] EngineError),
 }
 
-/// Why a state could not be restored. Unless it is [`ResumeError::Engine`], nothing was written.
+/// Why a state could not be restored. Unless it is [`ResumeError::Engine`] or [`ResumeError::Memory`], nothing
+/// was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
@@ -114,6 +116,9 @@ pub enum ResumeError {
     /// The guest is in the middle of a call.
     #[error("the guest is running: only a fresh or a stopped instance can be resumed")]
     Running,
+    /// Memory contents could not be read while the state was written; the instance must be thrown away.
+    #[error("the guest's memory could not be read")]
+    Memory(#[source] Box<dyn StdError + Send + Sync>),
     /// The module misbehaved.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),

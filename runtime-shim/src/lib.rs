@@ -19,9 +19,11 @@
 
 mod controller;
 mod coredump;
+mod dirty;
 mod driver;
 mod engine;
 mod error;
+mod memory;
 mod migration;
 mod names;
 mod pacing;
@@ -32,19 +34,22 @@ pub mod wasi;
 
 pub use controller::{Controller, WakeGuard};
 pub use coredump::coredump;
+pub use dirty::{DirtyTracker, KernelSupport, LiveMemory, Tracking};
 pub use engine::wasmtime::{
     Error, ExternRefCodec, Guest, GuestInstance, Outcome, SuspendPoint, suspend_point,
 };
 pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
+pub use memory::{
+    BLOCK_BYTES, Block, ChangedPages, Measured, Memory, MemoryContents, MemorySize, MemoryView,
+    PAGE_BYTES, PageRef,
+};
 pub use migration::Migration;
 pub use names::{Names, read_description};
 pub use pacing::Pacing;
 pub use snapshot::{
-    Compression, HEADER_BYTES, Header, Identities, ModuleReference, Page, Parent, ParentReference,
-    ReadOptions, Recipients, Signer, Snapshot, SnapshotError, SnapshotReader, TrustedKeys,
-    WriteOptions, Written,
+    Compression, HEADER_BYTES, Header, Identities, ModuleReference, Page, ParentReference,
+    ReadOptions, Recipients, Signer, Snapshot, SnapshotChain, SnapshotError, SnapshotReader,
+    TrustedKeys, WriteOptions, Written,
 };
-pub use state::{
-    BLOCK_BYTES, Block, Frame, MemoryContents, PAGE_BYTES, State, TableContents, Value,
-};
+pub use state::{Frame, Image, State, TableContents, Value};
 pub use wasm_migrate_abi as abi;

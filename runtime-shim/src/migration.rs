@@ -42,7 +42,12 @@ enum Phase {
     Running,
     Unwinding(RawStack),
     Stopped(RawStack),
-    Rewinding { stack: Rewind, frames: usize },
+    Rewinding {
+        stack: Rewind,
+        frames: usize,
+    },
+    /// A restore failed halfway.
+    Broken,
 }
 
 #[derive(Debug)]
@@ -95,6 +100,11 @@ impl Migration {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         matches!(self.phase, Phase::Stopped(_))
+    }
+
+    /// Did a restore fail halfway?
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.phase, Phase::Broken)
     }
 
     // What the imports do.
@@ -239,6 +249,11 @@ impl Migration {
     /// Gives back what [`Migration::take_stopped`] took.
     pub(crate) fn put_stopped(&mut self, stack: RawStack) {
         self.phase = Phase::Stopped(stack);
+    }
+
+    /// A restore failed halfway: the guest's state is neither one nor the other.
+    pub(crate) fn break_down(&mut self) {
+        self.phase = Phase::Broken;
     }
 
     /// The guest is about to be called to rebuild its stack.

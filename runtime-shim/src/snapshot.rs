@@ -5,21 +5,25 @@
 //! field. Header, body and index are small and checked before anything is taken from them; each chunk is
 //! checked by itself when it is read, so no pass over all memory is needed to reach one page.
 
+mod chain;
 mod chunks;
+mod eager;
 mod error;
 mod header;
 mod keys;
 mod pages;
 mod reader;
+mod source;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use wasm_migrate_abi::ABI_VERSION;
 
+pub use chain::SnapshotChain;
 pub use chunks::Compression;
 pub use error::SnapshotError;
 pub use header::{HEADER_BYTES, Header};
@@ -27,18 +31,18 @@ pub use keys::{Identities, Recipients, Signer, TrustedKeys};
 pub use reader::{Page, ReadOptions, SnapshotReader};
 
 use chunks::{PageIndex, write_chunks};
-use pages::{PageDigests, PageMap, digests_of};
+use eager::EagerFile;
+use pages::PageMap;
 
+use crate::memory::{Memory, MemoryContents};
 use crate::state::State;
 
-/// Bytes that are handed to the operating system at once.
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// A guest's state with what its host needs to go on with it.
+/// A guest's state with what its host needs to go on with it. `M` is what there is of a memory, as in
+/// [`State`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct Snapshot<M = MemoryContents> {
     /// The guest's state.
-    pub state: State,
+    pub state: State<M>,
     /// The migratized module that was running.
     pub module: ModuleReference,
     /// State of the host by name: arguments, environment, open files. Opaque here.
@@ -65,20 +69,14 @@ pub struct ParentReference {
     pub id: [u8; 32],
 }
 
-/// A snapshot that further ones can build on.
-#[derive(Debug, Clone)]
-pub struct Parent {
-    reference: ParentReference,
-    digests: Vec<PageDigests>,
-}
-
 /// How a snapshot is written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WriteOptions<'p> {
     /// How memory contents are compressed.
     pub compression: Compression,
-    /// Write only what has changed since this one.
-    pub parent: Option<&'p Parent>,
+    /// The snapshot that has the pages that are [`PageRef::Inherited`](crate::PageRef); its file lies in the
+    /// same directory.
+    pub parent: Option<&'p ParentReference>,
     /// Sign it with this key.
     pub signer: Option<&'p Signer>,
     /// Encrypt it for these.
@@ -86,27 +84,35 @@ pub struct WriteOptions<'p> {
 }
 
 /// What has been written.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Written {
     /// Bytes in all.
     pub bytes: u64,
     /// The snapshot's id.
     pub id: [u8; 32],
-    digests: Vec<PageDigests>,
 }
 
-impl Written {
-    /// Lets further snapshots build on this one, whose file has this name.
+impl<M> Snapshot<M> {
+    /// The same snapshot with other memories.
     #[must_use]
-    pub fn into_parent(self, name: String) -> Parent {
-        Parent {
-            reference: ParentReference { name, id: self.id },
-            digests: self.digests,
+    pub fn with_memories<N>(self, memories: Vec<N>) -> Snapshot<N> {
+        // Destructured without `..`: a new field must be taken along.
+        let Self {
+            state,
+            module,
+            sections,
+            epoch,
+        } = self;
+        Snapshot {
+            state: state.with_memories(memories),
+            module,
+            sections,
+            epoch,
         }
     }
 }
 
-impl Snapshot {
+impl<M: Memory> Snapshot<M> {
     /// The snapshot as bytes.
     ///
     /// # Errors
@@ -115,14 +121,6 @@ impl Snapshot {
         let mut sink = Cursor::new(Vec::new());
         self.write_to(&mut sink, options)?;
         Ok(sink.into_inner())
-    }
-
-    /// Reads a snapshot from bytes.
-    ///
-    /// # Errors
-    /// The bytes are not a whole, undamaged snapshot of a known version, or it builds on another one.
-    pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Self, SnapshotError> {
-        reader::read_alone(Cursor::new(bytes), options)
     }
 
     /// Writes the snapshot from the sink's beginning on.
@@ -150,12 +148,8 @@ impl Snapshot {
         sink: &mut W,
         options: WriteOptions<'_>,
     ) -> Result<Written, SnapshotError> {
-        let parent = options.parent;
-        let body = wire::encode(self, parent.map(|parent| &parent.reference));
-        let map = PageMap::new(
-            &self.state.memories,
-            parent.map(|parent| parent.digests.as_slice()),
-        );
+        let body = wire::encode(self, options.parent);
+        let map = PageMap::new(&self.state.memories);
         sink.write_all(&[0; HEADER_BYTES])?;
         sink.write_all(&body)?;
         let chunks = write_chunks(&map.stored, options.compression, sink)?;
@@ -187,7 +181,6 @@ impl Snapshot {
         Ok(Written {
             bytes: header.total_bytes(),
             id: header.id(),
-            digests: map.digests,
         })
     }
 
@@ -224,10 +217,22 @@ impl Snapshot {
         path: &Path,
         options: WriteOptions<'_>,
     ) -> Result<Written, SnapshotError> {
-        let mut sink = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+        // Unbuffered: what is written comes in large pieces.
+        let mut sink = EagerFile::create(path)?;
         let written = self.write_to(&mut sink, options)?;
-        sink.get_ref().sync_all()?;
+        sink.sync()?;
         Ok(written)
+    }
+}
+
+impl Snapshot {
+    /// Reads a snapshot from bytes.
+    ///
+    /// # Errors
+    /// The bytes are not a whole, undamaged snapshot of a known version, or it builds on another one.
+    pub fn decode(bytes: &[u8], options: &ReadOptions) -> Result<Self, SnapshotError> {
+        let reader = SnapshotReader::new(Cursor::new(bytes), options)?;
+        SnapshotChain::alone(reader)?.load()
     }
 
     /// Reads a snapshot from a file; if it is incremental, also from those beside it that it builds on.
@@ -235,27 +240,7 @@ impl Snapshot {
     /// # Errors
     /// A file cannot be read, or as for [`Snapshot::decode`].
     pub fn read(path: &Path, options: &ReadOptions) -> Result<Self, SnapshotError> {
-        reader::read_file(path, options).map(|(snapshot, _)| snapshot)
-    }
-
-    /// Reads a snapshot from a file so that further ones can build on it.
-    ///
-    /// # Errors
-    /// As for [`Snapshot::read`].
-    pub fn read_as_parent(
-        path: &Path,
-        options: &ReadOptions,
-    ) -> Result<(Self, Parent), SnapshotError> {
-        let (snapshot, header) = reader::read_file(path, options)?;
-        let name = path.file_name().unwrap_or_default();
-        let parent = Parent {
-            reference: ParentReference {
-                name: name.to_string_lossy().into_owned(),
-                id: header.id(),
-            },
-            digests: snapshot.state.memories.iter().map(digests_of).collect(),
-        };
-        Ok((snapshot, parent))
+        SnapshotChain::open(path, options)?.load()
     }
 }
 

@@ -274,13 +274,26 @@ const LONG: &str = r#"(module
 
 #[test]
 fn a_killed_process_loses_at_most_one_interval() {
+    checkpoints_survive_kills("auto");
+}
+
+#[test]
+fn checkpoints_need_no_help_of_the_kernel() {
+    checkpoints_survive_kills("hash");
+}
+
+fn checkpoints_survive_kills(tracking: &str) {
     let directory = tempfile::tempdir().expect("there is room");
     let original = wat::parse_str(LONG).expect("the text is valid");
     let migratized = wasm_migratize::Migratizer::new().rewrite(&original);
     let path = directory.path().join("long.wasm");
     fs::write(path, migratized.expect("it can be").wasm).expect("there is room");
     let plain = "run long.wasm --invoke count -- 500000000";
-    let checkpointed = "run long.wasm --invoke count --checkpoint-every 40ms --keep 2 -- 500000000";
+    let checkpointed = format!(
+        "run long.wasm --invoke count --checkpoint-every 40ms --keep 2 --dirty-tracking {tracking} \
+         -- 500000000"
+    );
+    let checkpointed = checkpointed.as_str();
     let expected = run(directory.path(), plain).stdout;
     let checkpoints = || {
         let entries = fs::read_dir(directory.path()).expect("it can be listed");

@@ -81,7 +81,7 @@ fn a_snapshot_holds_typed_values() {
     let state = world.stop_at(120, "run", &[Val::I32(9)]);
     assert_eq!(state.entry, "run");
     assert!(state.frames.len() >= 2);
-    assert_eq!(state.memories[0].pages, 2);
+    assert_eq!(state.memories[0].size.pages, 2);
     assert!(matches!(state.globals[..], [Value::I64(count)] if count > 0));
     // The outer frame has the sum on its stack or in its local.
     assert!(state.frames[0].values.contains(&Value::I32(328_350)));
@@ -356,9 +356,9 @@ fn a_state_that_does_not_fit_is_refused_before_anything_is_written() {
         forge(|state| state.data_drops.push(true)),
         forge(|state| state.tables.push(TableContents::Functions(Vec::new()))),
         forge(|state| state.memories.clear()),
-        forge(|state| state.memories[0].pages = 4),
-        forge(|state| state.memories[0].pages = u64::MAX),
-        forge(|state| state.memories[0].page_bytes = 1),
+        forge(|state| state.memories[0].size.pages = 4),
+        forge(|state| state.memories[0].size.pages = u64::MAX),
+        forge(|state| state.memories[0].size.page_bytes = 1),
         forge(|state| state.memories[0].blocks[0].index = 9),
     ];
     world.fresh();
@@ -379,6 +379,29 @@ fn a_state_that_does_not_fit_is_refused_before_anything_is_written() {
         assert_eq!(memory.size(&world.store), 1);
         assert!(memory.data(&world.store).iter().all(|byte| *byte == 0));
     }
+    assert_eq!(common::results(&world.resume(&good))[0], 34 + 328_350);
+}
+
+#[test]
+fn a_restore_that_fails_halfway_leaves_no_guest_that_runs() {
+    let mut world = World::new(PROGRAM, Pacing::Every(1));
+    let good = world.stop_at(120, "run", &[Val::I32(9)]);
+    world.fresh();
+    let error = world
+        .instance
+        .resume_with(&mut world.store, &good, |_, memory| {
+            memory[0] = 1;
+            Err("the link is dead".into())
+        })
+        .expect_err("the memory cannot be read");
+    assert!(matches!(
+        error.downcast_ref::<ResumeError>(),
+        Some(ResumeError::Memory(reason)) if reason.to_string() == "the link is dead"
+    ));
+    let error = world.try_call("run", &[Val::I32(9)]);
+    let error = error.expect_err("its memory is neither one nor the other");
+    assert!(matches!(error.downcast_ref::<Error>(), Some(Error::Broken)));
+    world.fresh();
     assert_eq!(common::results(&world.resume(&good))[0], 34 + 328_350);
 }
 

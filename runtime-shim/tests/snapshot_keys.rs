@@ -11,8 +11,8 @@ use ed25519_dalek::pkcs8::spki::EncodePublicKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use tempfile::TempDir;
 use wasm_migrate::{
-    Identities, MemoryContents, ModuleReference, ReadOptions, Recipients, Signer, Snapshot,
-    SnapshotError, State, TrustedKeys, WriteOptions,
+    Identities, MemoryContents, MemoryView, ModuleReference, ReadOptions, Recipients, Signer,
+    Snapshot, SnapshotError, State, TrustedKeys, WriteOptions,
 };
 
 /// Key files of two people, `a` and `b`.
@@ -50,7 +50,10 @@ fn snapshot() -> Snapshot {
             data_drops: Vec::new(),
             element_drops: Vec::new(),
             tables: Vec::new(),
-            memories: vec![MemoryContents::copy(1, &memory)],
+            memories: vec![MemoryContents::copy(MemoryView {
+                page_bytes: 1,
+                bytes: &memory,
+            })],
         },
         module: ModuleReference {
             path: "program.wasm".to_owned(),

@@ -21,7 +21,7 @@ pub fn check(mut bytes: Vec<u8>) {
 fn read(bytes: &[u8], options: &ReadOptions) {
     // Any answer is right that is no panic.
     drop(Snapshot::decode(bytes, options));
-    if let Ok(mut reader) = SnapshotReader::new(Cursor::new(bytes), options) {
+    if let Ok(reader) = SnapshotReader::new(Cursor::new(bytes), options) {
         for page in [0, 1, u64::MAX] {
             drop(reader.page(0, page));
         }

@@ -70,6 +70,9 @@ pub enum Error {
     /// A stopped guest was called.
     #[error("the guest is stopped: resume it before calling it again")]
     Stopped,
+    /// An instance was called into which a state was only partly put.
+    #[error("a state could only partly be restored into this instance: make a new one")]
+    Broken,
     /// A guest was called that is just being stopped.
     #[error("the guest is being stopped: a host function that suspends must return at once")]
     Unwinding,

@@ -1,23 +1,25 @@
 //! Chunks: stored pages, packed and compressed, each by itself, so that any page can be read alone.
 //!
-//! A chunk's digest is that of its pages' digests: a tree of which the page index holds the middle level
-//! and the snapshot's id is the root.
+//! The page index holds the digest of each, and the snapshot's id is that of the index and the rest: a tree
+//! whose root stands for everything, while no pass over all memory is needed to check one page.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::SnapshotError;
-use super::pages::{Digest, Run, StoredPage, ZERO_PAGE, digest_page, page_count};
-use crate::state::PAGE_BYTES;
+use super::pages::Run;
+use super::source::Source;
+use crate::memory::{MemorySize, PAGE_BYTES};
 
 /// Pages in a chunk; the last may have fewer.
 pub(super) const PAGES_PER_CHUNK: usize = 64;
 const CHUNK_BYTES: usize = PAGES_PER_CHUNK * PAGE_BYTES;
-/// Chunks that are compressed, or decompressed, together.
-const CHUNKS_AT_ONCE: usize = 64;
-pub(super) const PAGES_PER_BATCH: u64 = (CHUNKS_AT_ONCE * PAGES_PER_CHUNK) as u64;
+/// Chunks that are packed together.
+const CHUNKS_AT_ONCE: usize = 16;
+
+type Digest = [u8; 32];
 
 /// How memory contents are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,67 +61,69 @@ pub(super) struct PageIndex {
     pub(super) chunks: Vec<Chunk>,
 }
 
-/// Writes stored pages as chunks.
+/// Writes stored pages as chunks, packing some while others are written.
 pub(super) fn write_chunks(
-    pages: &[StoredPage<'_>],
+    pages: &[&[u8]],
     compression: Compression,
     sink: &mut impl Write,
 ) -> io::Result<Vec<Chunk>> {
-    let mut chunks = Vec::with_capacity(pages.len().div_ceil(PAGES_PER_CHUNK));
-    for batch in pages.chunks(PAGES_PER_CHUNK * CHUNKS_AT_ONCE) {
-        let packed: io::Result<Vec<_>> = batch
+    let mut batches = pages.chunks(PAGES_PER_CHUNK * CHUNKS_AT_ONCE);
+    let pack_next = |batch: Option<&[&[u8]]>| -> io::Result<Vec<_>> {
+        batch
+            .unwrap_or_default()
             .par_chunks(PAGES_PER_CHUNK)
-            .map(|pages| compress(pages, compression))
-            .collect();
-        for (pages, compressed) in batch.chunks(PAGES_PER_CHUNK).zip(packed?) {
-            let (codec, bytes) = match compressed {
-                Some(bytes) => {
-                    sink.write_all(&bytes)?;
-                    (Codec::Zstd, bytes.len())
-                }
-                None => {
-                    for page in pages {
-                        sink.write_all(page.bytes)?;
-                        sink.write_all(&ZERO_PAGE[page.bytes.len()..])?;
-                    }
-                    (Codec::Raw, pages.len() * PAGE_BYTES)
-                }
-            };
-            chunks.push(Chunk {
-                codec,
-                bytes: u32::try_from(bytes).expect("no more than a chunk"),
-                digest: digest_of(pages.iter().map(|page| page.digest)),
-            });
-        }
+            .map(|pages| pack(pages, compression))
+            .collect()
+    };
+    let mut chunks = Vec::with_capacity(pages.len().div_ceil(PAGES_PER_CHUNK));
+    let mut packed = pack_next(batches.next())?;
+    while !packed.is_empty() {
+        let next = batches.next();
+        packed = std::thread::scope(|scope| {
+            let packing = scope.spawn(|| pack_next(next));
+            for (chunk, bytes) in packed {
+                sink.write_all(&bytes)?;
+                chunks.push(chunk);
+            }
+            packing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
     }
     Ok(chunks)
 }
 
 /// The pages together, compressed if that makes them smaller.
-fn compress(pages: &[StoredPage<'_>], compression: Compression) -> io::Result<Option<Vec<u8>>> {
-    let Compression::Zstd(level) = compression else {
-        return Ok(None);
-    };
-    let mut raw = Vec::with_capacity(CHUNK_BYTES);
+fn pack(pages: &[&[u8]], compression: Compression) -> io::Result<(Chunk, Vec<u8>)> {
+    let mut raw = Vec::with_capacity(pages.len() * PAGE_BYTES);
     for (number, page) in (1..).zip(pages) {
-        raw.extend_from_slice(page.bytes);
+        raw.extend_from_slice(page);
         raw.resize(number * PAGE_BYTES, 0);
     }
-    let compressed = zstd::bulk::compress(&raw, level)?;
-    Ok((compressed.len() < raw.len()).then_some(compressed))
+    let digest = digest_of(&raw);
+    let compressed = match compression {
+        Compression::None => None,
+        Compression::Zstd(level) => Some(zstd::bulk::compress(&raw, level)?),
+    };
+    let (codec, bytes) = match compressed {
+        Some(compressed) if compressed.len() < raw.len() => (Codec::Zstd, compressed),
+        _ => (Codec::Raw, raw),
+    };
+    let chunk = Chunk {
+        codec,
+        bytes: u32::try_from(bytes.len()).expect("no more than a chunk"),
+        digest,
+    };
+    Ok((chunk, bytes))
 }
 
-fn digest_of(pages: impl Iterator<Item = Digest>) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    for digest in pages {
-        hasher.update(&digest);
-    }
-    *hasher.finalize().as_bytes()
+fn digest_of(chunk: &[u8]) -> Digest {
+    *blake3::hash(chunk).as_bytes()
 }
 
 /// Chunks of a snapshot that is being read.
-pub(super) struct ChunkSource<R> {
-    source: R,
+pub(super) struct ChunkSource<'s> {
+    source: Box<dyn Source + 's>,
     chunks: Vec<Chunk>,
     /// By chunk: where it begins.
     offsets: Vec<u64>,
@@ -127,11 +131,11 @@ pub(super) struct ChunkSource<R> {
     stored: u64,
 }
 
-impl<R: Read + Seek> ChunkSource<R> {
+impl<'s> ChunkSource<'s> {
     /// Checks what the index says: the chunks must hold the stored pages and fill exactly `bytes` from
     /// `offset` on.
     pub(super) fn new(
-        source: R,
+        source: Box<dyn Source + 's>,
         index: &mut PageIndex,
         offset: u64,
         bytes: u64,
@@ -167,66 +171,35 @@ impl<R: Read + Seek> ChunkSource<R> {
         Ok(this)
     }
 
+    /// Number of chunks.
+    pub(super) fn count(&self) -> usize {
+        self.chunks.len()
+    }
+
     fn unpacked_bytes(&self, chunk: usize) -> usize {
         let before = (chunk * PAGES_PER_CHUNK) as u64;
         let pages = (self.stored - before).min(PAGES_PER_CHUNK as u64);
         pages as usize * PAGE_BYTES
     }
 
-    /// The contents of one chunk.
-    pub(super) fn read(&mut self, number: usize) -> Result<Vec<u8>, SnapshotError> {
-        self.read_range(number..number + 1)
-            .map(|mut chunks| chunks.remove(0))
-    }
-
-    /// Number of batches.
-    pub(super) fn batches(&self) -> usize {
-        self.chunks.len().div_ceil(CHUNKS_AT_ONCE)
-    }
-
-    /// The contents of the chunks that are read together: those of [`PAGES_PER_BATCH`] pages.
-    pub(super) fn read_batch(&mut self, batch: usize) -> Result<Vec<Vec<u8>>, SnapshotError> {
-        let first = batch * CHUNKS_AT_ONCE;
-        self.read_range(first..self.chunks.len().min(first + CHUNKS_AT_ONCE))
-    }
-
-    fn read_range(&mut self, range: std::ops::Range<usize>) -> Result<Vec<Vec<u8>>, SnapshotError> {
+    /// The contents of one chunk, checked.
+    pub(super) fn read(&self, number: usize) -> Result<Vec<u8>, SnapshotError> {
+        let chunk = self.chunks[number];
+        let length = self.unpacked_bytes(number);
+        let mut bytes = vec![0; chunk.bytes as usize];
         self.source
-            .seek(SeekFrom::Start(self.offsets[range.start]))?;
-        let mut packed = Vec::with_capacity(range.len());
-        for number in range {
-            let mut bytes = vec![0; self.chunks[number].bytes as usize];
-            self.source.read_exact(&mut bytes)?;
-            packed.push((
-                number,
-                self.chunks[number],
-                self.unpacked_bytes(number),
-                bytes,
-            ));
+            .read_exact_at(&mut bytes, self.offsets[number])?;
+        let damaged = || SnapshotError::DamagedChunk { chunk: number };
+        let raw = match chunk.codec {
+            Codec::Raw => bytes,
+            // No more than a chunk's bytes are made, whatever the contents say.
+            Codec::Zstd => zstd::bulk::decompress(&bytes, length).map_err(|_| damaged())?,
+        };
+        match raw.len() == length && digest_of(&raw) == chunk.digest {
+            true => Ok(raw),
+            false => Err(damaged()),
         }
-        packed
-            .into_par_iter()
-            .map(|(number, chunk, length, bytes)| unpack(number, chunk, length, bytes))
-            .collect()
     }
-}
-
-fn unpack(
-    number: usize,
-    chunk: Chunk,
-    length: usize,
-    bytes: Vec<u8>,
-) -> Result<Vec<u8>, SnapshotError> {
-    let damaged = || SnapshotError::DamagedChunk { chunk: number };
-    let raw = match chunk.codec {
-        Codec::Raw => bytes,
-        // No more than a chunk's bytes are made, whatever the contents say.
-        Codec::Zstd => zstd::bulk::decompress(&bytes, length).map_err(|_| damaged())?,
-    };
-    if raw.len() != length || digest_of(raw.chunks(PAGE_BYTES).map(digest_page)) != chunk.digest {
-        return Err(damaged());
-    }
-    Ok(raw)
 }
 
 impl PageIndex {
@@ -234,7 +207,7 @@ impl PageIndex {
     /// are not zero.
     pub(super) fn check(
         &self,
-        sizes: impl ExactSizeIterator<Item = u64>,
+        sizes: &[MemorySize],
         has_parent: bool,
     ) -> Result<u64, SnapshotError> {
         let malformed = |what: String| Err(SnapshotError::Malformed(what));
@@ -262,7 +235,7 @@ impl PageIndex {
                 }
                 held = held.saturating_add(run.count().saturating_mul(PAGE_BYTES as u64));
             }
-            if pages != page_count(size) {
+            if pages != size.page_count() {
                 return malformed(format!("the page map of memory {index} has another size"));
             }
         }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use age::Identity;
@@ -12,6 +12,7 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use super::error::SnapshotError;
+use super::source::{Source, Stream};
 
 /// Public key and signature at the end of a signed snapshot.
 pub(super) const SIGNATURE_BYTES: usize = 32 + 64;
@@ -124,7 +125,7 @@ impl Recipients {
             .iter()
             .map(|recipient| recipient as &dyn age::Recipient);
         let encryptor = age::Encryptor::with_recipients(recipients)
-            .map_err(|error| SnapshotError::Stream(std::io::Error::other(error)))?;
+            .map_err(|error| SnapshotError::Stream(io::Error::other(error)))?;
         let mut sealed = encryptor.wrap_output(sink)?;
         sealed.write_all(bytes)?;
         sealed.finish()?;
@@ -154,14 +155,16 @@ impl Identities {
         }
     }
 
-    /// The snapshot in `source`, decrypted if there are identities: then it must be encrypted.
-    pub(super) fn unseal<'s, R: BufRead + Seek + 's>(
+    /// The snapshot in `source`, decrypted if there are identities: then it must be encrypted. If not, it is
+    /// read as `plain` says.
+    pub(super) fn unseal<'s, R: BufRead + Seek + Send + 's>(
         &self,
         mut source: R,
+        plain: impl FnOnce(R) -> io::Result<Box<dyn Source + 's>>,
     ) -> Result<Box<dyn Source + 's>, SnapshotError> {
         let is_sealed = source.fill_buf()?.starts_with(AGE_MAGIC);
         match (is_sealed, self.0.is_empty()) {
-            (false, true) => return Ok(Box::new(source)),
+            (false, true) => return Ok(plain(source)?),
             (false, false) => return Err(SnapshotError::NotEncrypted),
             (true, true) => return Err(SnapshotError::Encrypted),
             (true, false) => {}
@@ -170,16 +173,11 @@ impl Identities {
             decryptor.decrypt(self.0.iter().map(|identity| &**identity as &dyn Identity))
         });
         match opened {
-            Ok(reader) => Ok(Box::new(reader)),
+            Ok(reader) => Ok(Box::new(Stream::new(reader)?)),
             Err(error) => Err(SnapshotError::CannotDecrypt(error.to_string())),
         }
     }
 }
-
-/// What a snapshot is read from.
-pub(super) trait Source: Read + Seek {}
-
-impl<R: Read + Seek> Source for R {}
 
 /// Nothing of the key is shown.
 impl fmt::Debug for Signer {

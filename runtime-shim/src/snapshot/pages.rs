@@ -8,14 +8,12 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::error::SnapshotError;
-use crate::state::{BLOCK_BYTES, Block, MemoryContents, PAGE_BYTES, PAGES_PER_BLOCK};
+use crate::memory::{Memory, PAGES_PER_BLOCK, PageRef, ZERO_PAGE};
 
-pub(super) type Digest = [u8; 32];
-
-/// Digests of the pages of a memory that are not all zero, by index.
-pub(super) type PageDigests = HashMap<u64, Digest>;
+/// Pages that are hashed together.
+const PAGES_AT_ONCE: u64 = 1 << 16;
 
 /// Neighbouring pages of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,76 +57,80 @@ impl Run {
 pub(super) struct PageMap<'m> {
     pub(super) memories: Vec<Vec<Run>>,
     /// Contents of the stored pages; a memory's last may be shorter than a page.
-    pub(super) stored: Vec<StoredPage<'m>>,
-    /// By memory.
-    pub(super) digests: Vec<PageDigests>,
+    pub(super) stored: Vec<&'m [u8]>,
 }
 
+/// A page and the hash by which equal ones are found.
 #[derive(Clone, Copy)]
-pub(super) struct StoredPage<'m> {
-    pub(super) bytes: &'m [u8],
-    pub(super) digest: Digest,
+struct Hashed<'m> {
+    page: PageRef<'m>,
+    hash: u64,
 }
 
 impl<'m> PageMap<'m> {
-    /// `parent`: digests of the parent's pages, by memory.
-    pub(super) fn new(memories: &'m [MemoryContents], parent: Option<&[PageDigests]>) -> Self {
+    pub(super) fn new<M: Memory>(memories: &'m [M]) -> Self {
         let mut map = Self {
             memories: Vec::with_capacity(memories.len()),
             stored: Vec::new(),
-            digests: Vec::with_capacity(memories.len()),
         };
         let mut numbers = HashMap::new();
-        for (index, memory) in memories.iter().enumerate() {
-            let inherited = parent.and_then(|parent| parent.get(index));
-            map.add(memory, inherited, &mut numbers);
+        for memory in memories {
+            let runs = map.runs(memory, &mut numbers);
+            map.memories.push(runs);
         }
         map
     }
 
-    fn add(
-        &mut self,
-        memory: &'m MemoryContents,
-        parent: Option<&PageDigests>,
-        numbers: &mut HashMap<Digest, u64>,
-    ) {
-        let count = page_count(memory.size());
-        let mut digests = PageDigests::new();
-        let blocks: Vec<_> = memory.blocks.par_iter().map(digest_block).collect();
+    fn runs(&mut self, memory: &'m impl Memory, numbers: &mut HashMap<u64, u64>) -> Vec<Run> {
+        let count = memory.size().page_count();
         let mut runs = Vec::new();
-        let mut covered = 0;
-        for (block, block_digests) in memory.blocks.iter().zip(blocks) {
-            let first = block.index * PAGES_PER_BLOCK as u64;
-            push(&mut runs, Run::Zero(first - covered));
-            covered = first;
-            for (bytes, digest) in block.bytes.chunks(PAGE_BYTES).zip(block_digests) {
-                let page = covered;
-                covered += 1;
-                let Some(digest) = digest else {
-                    push(&mut runs, Run::Zero(1));
-                    continue;
+        for first in (0..count).step_by(PAGES_AT_ONCE as usize) {
+            let pages = (count - first).min(PAGES_AT_ONCE) as usize;
+            let hashed: Vec<_> = (0..pages)
+                .into_par_iter()
+                .with_min_len(PAGES_PER_BLOCK)
+                .map(|page| hash(memory.page(first + page as u64)))
+                .collect();
+            for Hashed { page, hash } in hashed {
+                let run = match page {
+                    PageRef::Zero => Run::Zero(1),
+                    PageRef::Inherited => Run::Inherited(1),
+                    PageRef::Bytes(bytes) => Run::Stored {
+                        first: self.store(bytes, hash, numbers),
+                        count: 1,
+                    },
                 };
-                digests.insert(page, digest);
-                if parent.is_some_and(|parent| parent.get(&page) == Some(&digest)) {
-                    push(&mut runs, Run::Inherited(1));
-                    continue;
-                }
-                let first = *numbers.entry(digest).or_insert_with(|| {
-                    self.stored.push(StoredPage { bytes, digest });
-                    self.stored.len() as u64 - 1
-                });
-                push(&mut runs, Run::Stored { first, count: 1 });
+                push(&mut runs, run);
             }
         }
-        push(&mut runs, Run::Zero(count - covered));
-        self.memories.push(runs);
-        self.digests.push(digests);
+        runs
+    }
+
+    /// The number of a stored page with these contents.
+    fn store(&mut self, bytes: &'m [u8], hash: u64, numbers: &mut HashMap<u64, u64>) -> u64 {
+        let next = self.stored.len() as u64;
+        let number = *numbers.entry(hash).or_insert(next);
+        // Different pages may have the same hash.
+        if self.stored.get(number as usize) == Some(&bytes) {
+            return number;
+        }
+        self.stored.push(bytes);
+        next
     }
 }
 
-/// Number of pages of a memory of this size.
-pub(super) fn page_count(bytes: u64) -> u64 {
-    bytes.div_ceil(PAGE_BYTES as u64)
+fn hash(page: PageRef<'_>) -> Hashed<'_> {
+    match page {
+        PageRef::Bytes(bytes) if *bytes == ZERO_PAGE[..bytes.len()] => Hashed {
+            page: PageRef::Zero,
+            hash: 0,
+        },
+        PageRef::Bytes(bytes) => Hashed {
+            page,
+            hash: xxh3_64(bytes),
+        },
+        PageRef::Zero | PageRef::Inherited => Hashed { page, hash: 0 },
+    }
 }
 
 fn push(runs: &mut Vec<Run>, run: Run) {
@@ -142,80 +144,4 @@ fn push(runs: &mut Vec<Run>, run: Run) {
         },
         None => runs.push(run),
     }
-}
-
-fn digest_block(block: &Block) -> [Option<Digest>; PAGES_PER_BLOCK] {
-    let mut digests = [None; PAGES_PER_BLOCK];
-    for (digest, bytes) in digests.iter_mut().zip(block.bytes.chunks(PAGE_BYTES)) {
-        *digest = (bytes != &ZERO_PAGE[..bytes.len()]).then(|| digest_page(bytes));
-    }
-    digests
-}
-
-pub(super) const ZERO_PAGE: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
-
-/// The digest of a page, filled up with zeros.
-pub(super) fn digest_page(bytes: &[u8]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(bytes);
-    hasher.update(&ZERO_PAGE[bytes.len()..]);
-    *hasher.finalize().as_bytes()
-}
-
-/// Puts a memory together from its pages, which come in any order.
-pub(super) struct MemoryBuilder {
-    contents: MemoryContents,
-}
-
-impl MemoryBuilder {
-    /// A memory of this size, with room for all pages that are not zero.
-    pub(super) fn new(size: &MemoryContents, runs: &[Run]) -> Self {
-        let mut blocks: Vec<Block> = Vec::new();
-        let mut page = 0;
-        for run in runs {
-            let end = page + run.count();
-            if !matches!(run, Run::Zero(_)) {
-                let pages = PAGES_PER_BLOCK as u64;
-                let first = blocks.last().map_or(0, |block| block.index + 1);
-                for index in first.max(page / pages)..end.div_ceil(pages) {
-                    let left = size.size().saturating_sub(index * BLOCK_BYTES);
-                    let length = usize::try_from(left.min(BLOCK_BYTES)).expect("a block");
-                    let bytes = vec![0; length];
-                    blocks.push(Block { index, bytes });
-                }
-            }
-            page = end;
-        }
-        let contents = MemoryContents { blocks, ..*size };
-        Self { contents }
-    }
-
-    /// Puts in a page.
-    pub(super) fn put(&mut self, page: u64, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let target = self.contents.page_mut(page).unwrap_or_default();
-        let length = target.len().min(bytes.len());
-        if bytes[length..].iter().any(|byte| *byte != 0) {
-            return Err(SnapshotError::Malformed(format!(
-                "page {page} reaches beyond its memory"
-            )));
-        }
-        target[..length].copy_from_slice(&bytes[..length]);
-        Ok(())
-    }
-
-    pub(super) fn finish(self) -> MemoryContents {
-        self.contents
-    }
-}
-
-/// Digests of the pages of a memory, for a snapshot that is to build on it.
-pub(super) fn digests_of(memory: &MemoryContents) -> PageDigests {
-    let of_block = |block: &Block| {
-        let first = block.index * PAGES_PER_BLOCK as u64;
-        let digests = (first..).zip(digest_block(block));
-        digests
-            .filter_map(|(page, digest)| Some((page, digest?)))
-            .collect::<Vec<_>>()
-    };
-    memory.blocks.par_iter().flat_map_iter(of_block).collect()
 }

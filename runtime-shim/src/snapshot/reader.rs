@@ -1,21 +1,17 @@
 //! Reading a snapshot: everything but the memories at once, pages on demand.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::ops::Range;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
-use super::chunks::{ChunkSource, PAGES_PER_BATCH, PAGES_PER_CHUNK, PageIndex};
+use super::chunks::{ChunkSource, PAGES_PER_CHUNK, PageIndex};
 use super::error::SnapshotError;
 use super::header::{HEADER_BYTES, Header};
-use super::keys::{Identities, SIGNATURE_BYTES, Source, TrustedKeys};
-use super::pages::{MemoryBuilder, Run};
-use super::wire::{self, Contents};
-use super::{ParentReference, Snapshot, hex};
-use crate::state::{MemoryContents, PAGE_BYTES};
-
-/// Snapshots that build on one another: no more than this.
-const PARENTS_MAX: usize = 256;
+use super::keys::{Identities, SIGNATURE_BYTES, TrustedKeys};
+use super::pages::Run;
+use super::source::{SharedFile, Source, Stream};
+use super::{ParentReference, Snapshot, wire};
+use crate::memory::{MemorySize, PAGE_BYTES};
 
 /// What a reader accepts.
 #[derive(Debug)]
@@ -53,9 +49,10 @@ pub enum Page {
 pub struct SnapshotReader<'s> {
     header: Header,
     signer: Option<[u8; 32]>,
-    contents: Contents,
+    snapshot: Snapshot<MemorySize>,
+    parent: Option<ParentReference>,
     index: PageIndex,
-    chunks: ChunkSource<Box<dyn Source + 's>>,
+    chunks: ChunkSource<'s>,
 }
 
 impl SnapshotReader<'static> {
@@ -69,7 +66,10 @@ impl SnapshotReader<'static> {
             path: path.to_owned(),
             source,
         })?;
-        Self::new(BufReader::new(file), options)
+        let source = options.identities.unseal(BufReader::new(file), |file| {
+            Ok(Box::new(SharedFile::new(file.into_inner())?))
+        })?;
+        Self::check(source, options)
     }
 }
 
@@ -78,18 +78,22 @@ impl<'s> SnapshotReader<'s> {
     ///
     /// # Errors
     /// They are not those of a whole, undamaged snapshot of a known version within the limits.
-    pub fn new<R: BufRead + Seek + 's>(
+    pub fn new<R: BufRead + Seek + Send + 's>(
         source: R,
         options: &ReadOptions,
     ) -> Result<Self, SnapshotError> {
-        let mut source = options.identities.unseal(source)?;
-        let mut first = Vec::new();
-        source
-            .by_ref()
-            .take(HEADER_BYTES as u64)
-            .read_to_end(&mut first)?;
-        let header = Header::decode(&first)?;
-        let found = source.seek(SeekFrom::End(0))?;
+        let source = options
+            .identities
+            .unseal(source, |source| Ok(Box::new(Stream::new(source)?)))?;
+        Self::check(source, options)
+    }
+
+    fn check(source: Box<dyn Source + 's>, options: &ReadOptions) -> Result<Self, SnapshotError> {
+        let found = source.bytes();
+        let mut first = [0; HEADER_BYTES];
+        let first = &mut first[..found.min(HEADER_BYTES as u64) as usize];
+        source.read_exact_at(first, 0)?;
+        let header = Header::decode(first)?;
         if found != header.total_bytes() {
             return Err(SnapshotError::WrongLength {
                 found,
@@ -100,33 +104,26 @@ impl<'s> SnapshotReader<'s> {
         let body_at = HEADER_BYTES as u64;
         let chunks_at = body_at + header.body_bytes;
         let index_at = chunks_at + header.chunk_bytes;
-        let body = read_part(&mut source, body_at, header.body_bytes)?;
+        let body = read_part(&*source, body_at, header.body_bytes)?;
         if *blake3::hash(&body).as_bytes() != header.body_digest {
             return Err(SnapshotError::Damaged("body"));
         }
-        let index = read_part(&mut source, index_at, header.index_bytes)?;
+        let index = read_part(&*source, index_at, header.index_bytes)?;
         if *blake3::hash(&index).as_bytes() != header.index_digest {
             return Err(SnapshotError::Damaged("page index"));
         }
-        let signature = match header.is_signed {
-            true => {
-                let signature_at = index_at + header.index_bytes;
-                Some(read_part(
-                    &mut source,
-                    signature_at,
-                    SIGNATURE_BYTES as u64,
-                )?)
-            }
-            false => None,
-        };
+        let signature_at = index_at + header.index_bytes;
+        let signature = header
+            .is_signed
+            .then(|| read_part(&*source, signature_at, SIGNATURE_BYTES as u64))
+            .transpose()?;
         let signature = signature
             .as_deref()
             .map(|bytes| bytes.try_into().expect("read above"));
         let signer = options.trusted.check(&header.id(), signature)?;
-        let contents = wire::decode(&body, &header)?;
+        let (snapshot, parent) = wire::decode(&body, &header)?;
         let mut index: PageIndex = wire::from_bytes(&index)?;
-        let sizes = contents.memories.iter().map(MemoryContents::size);
-        let held = index.check(sizes, contents.parent.is_some())?;
+        let held = index.check(&snapshot.state.memories, parent.is_some())?;
         if held > options.memory_bytes {
             return Err(SnapshotError::TooLarge {
                 found: held,
@@ -137,7 +134,8 @@ impl<'s> SnapshotReader<'s> {
         Ok(Self {
             header,
             signer,
-            contents,
+            snapshot,
+            parent,
             index,
             chunks,
         })
@@ -158,14 +156,14 @@ impl<'s> SnapshotReader<'s> {
     /// The snapshot that this one builds on, if it is incremental.
     #[must_use]
     pub fn parent(&self) -> Option<&ParentReference> {
-        self.contents.parent.as_ref()
+        self.parent.as_ref()
     }
 
     /// Reads one page of a memory; `None` if it has no such page.
     ///
     /// # Errors
     /// Its chunk cannot be read.
-    pub fn page(&mut self, memory: usize, page: u64) -> Result<Option<Page>, SnapshotError> {
+    pub fn page(&self, memory: usize, page: u64) -> Result<Option<Page>, SnapshotError> {
         let Some(runs) = self.index.memories.get(memory) else {
             return Ok(None);
         };
@@ -191,149 +189,29 @@ impl<'s> SnapshotReader<'s> {
         Ok(None)
     }
 
-    /// Reads everything. `parents` are the memories of the snapshot that this one builds on.
-    ///
-    /// # Errors
-    /// The chunks cannot be read.
-    fn finish(mut self, parents: &[MemoryContents]) -> Result<Snapshot, SnapshotError> {
-        let sizes = std::mem::take(&mut self.contents.memories);
-        let mut memories = Vec::with_capacity(sizes.len());
-        let mut batches = vec![Vec::new(); self.chunks.batches()];
-        for (number, (size, runs)) in sizes.iter().zip(&self.index.memories).enumerate() {
-            let mut memory = MemoryBuilder::new(size, runs);
-            let mut page: u64 = 0;
-            for run in runs {
-                match *run {
-                    Run::Zero(_) => {}
-                    Run::Inherited(count) => {
-                        for page in page..page + count {
-                            let bytes = parents.get(number).and_then(|memory| memory.page(page));
-                            memory.put(page, bytes.unwrap_or_default())?;
-                        }
-                    }
-                    Run::Stored { first, count } => {
-                        place(number, page, first..first + count, &mut batches);
-                    }
-                }
-                page += run.count();
-            }
-            memories.push(memory);
-        }
-        for (batch, placements) in batches.into_iter().enumerate() {
-            let chunks = self.chunks.read_batch(batch)?;
-            for Placement {
-                memory,
-                page,
-                stored,
-            } in placements
-            {
-                for (page, stored) in (page..).zip(stored) {
-                    let chunk = &chunks[stored / PAGES_PER_CHUNK];
-                    let start = stored % PAGES_PER_CHUNK * PAGE_BYTES;
-                    memories[memory].put(page, &chunk[start..start + PAGE_BYTES])?;
-                }
-            }
-        }
-        let memories = memories.into_iter().map(MemoryBuilder::finish).collect();
-        Ok(self.contents.into_snapshot(memories, self.header.epoch))
+    /// The snapshot without memory contents.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot<MemorySize> {
+        &self.snapshot
+    }
+
+    /// What the pages of a memory are.
+    pub(super) fn runs(&self, memory: usize) -> &[Run] {
+        self.index.memories.get(memory).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn chunks(&self) -> &ChunkSource<'s> {
+        &self.chunks
     }
 }
 
-/// Where stored pages go.
-#[derive(Clone)]
-struct Placement {
-    memory: usize,
-    /// The first of them.
-    page: u64,
-    /// Their numbers within the batch.
-    stored: Range<usize>,
-}
-
-/// Divides a run of stored pages among the batches in which they are read.
-fn place(memory: usize, mut page: u64, stored: Range<u64>, batches: &mut [Vec<Placement>]) {
-    let mut first = stored.start;
-    while first < stored.end {
-        let batch = first / PAGES_PER_BATCH;
-        let count = (stored.end - first).min(PAGES_PER_BATCH - first % PAGES_PER_BATCH);
-        let within = (first % PAGES_PER_BATCH) as usize;
-        // All numbers are those of stored pages, so there is such a batch.
-        batches[batch as usize].push(Placement {
-            memory,
-            page,
-            stored: within..within + count as usize,
-        });
-        first += count;
-        page += count;
-    }
-}
-
-/// Reads a snapshot file, and those beside it that it builds on.
-pub(super) fn read_file(
-    path: &Path,
-    options: &ReadOptions,
-) -> Result<(Snapshot, Header), SnapshotError> {
-    let mut readers = vec![SnapshotReader::open(path, options)?];
-    while let Some(parent) = readers.last().expect("not empty").parent().cloned() {
-        let ParentReference { name, id } = parent;
-        let missing = |source| SnapshotError::ParentMissing {
-            name: name.clone(),
-            source,
-        };
-        if readers.len() > PARENTS_MAX {
-            return Err(SnapshotError::Malformed(format!(
-                "it builds on more than {PARENTS_MAX} others"
-            )));
-        }
-        let beside = path.with_file_name(&name);
-        let reader = SnapshotReader::open(&beside, options)
-            .map_err(|error| missing(Some(Box::new(error))))?;
-        let found = reader.header().id();
-        if found != id {
-            return Err(SnapshotError::WrongParent {
-                name,
-                found: hex(&found),
-                expected: hex(&id),
-            });
-        }
-        readers.push(reader);
-    }
-    let header = readers[0].header().clone();
-    let mut snapshot: Option<Snapshot> = None;
-    while let Some(reader) = readers.pop() {
-        let parents = snapshot.map_or_else(Vec::new, |snapshot| snapshot.state.memories);
-        snapshot = Some(reader.finish(&parents)?);
-    }
-    Ok((snapshot.expect("there is at least the file itself"), header))
-}
-
-/// Reads a snapshot that builds on no other.
-pub(super) fn read_alone<R: BufRead + Seek>(
-    source: R,
-    options: &ReadOptions,
-) -> Result<Snapshot, SnapshotError> {
-    let reader = SnapshotReader::new(source, options)?;
-    if let Some(parent) = reader.parent() {
-        return Err(SnapshotError::ParentMissing {
-            name: parent.name.clone(),
-            source: None,
-        });
-    }
-    reader.finish(&[])
-}
-
-fn read_part<R: Read + Seek>(
-    source: &mut R,
-    at: u64,
-    bytes: u64,
-) -> Result<Vec<u8>, SnapshotError> {
-    source.seek(SeekFrom::Start(at))?;
-    let mut part = Vec::new();
-    source.by_ref().take(bytes).read_to_end(&mut part)?;
-    if part.len() as u64 != bytes {
-        return Err(SnapshotError::WrongLength {
-            found: at + part.len() as u64,
-            expected: at + bytes,
-        });
-    }
+fn read_part(source: &dyn Source, at: u64, bytes: u64) -> Result<Vec<u8>, SnapshotError> {
+    // No longer than the source: checked before.
+    let mut part = vec![0; usize::try_from(bytes).map_err(|_| too_long())?];
+    source.read_exact_at(&mut part, at)?;
     Ok(part)
+}
+
+fn too_long() -> SnapshotError {
+    SnapshotError::Malformed("a part of it is longer than this machine can address".to_owned())
 }

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use super::{ModuleReference, ParentReference, Snapshot, SnapshotError};
-use crate::state::{Frame, MemoryContents, State, TableContents, Value};
+use crate::memory::{Measured, MemorySize};
+use crate::state::{Frame, State, TableContents, Value};
 
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
@@ -99,25 +100,11 @@ impl<'de> Visitor<'de> for BytesVisitor {
     }
 }
 
-/// A body that has been read: a snapshot without its memory contents.
-pub(super) struct Contents {
-    snapshot: Snapshot,
-    /// The memories' sizes, without contents.
-    pub(super) memories: Vec<MemoryContents>,
-    pub(super) parent: Option<ParentReference>,
-}
-
-impl Contents {
-    pub(super) fn into_snapshot(self, memories: Vec<MemoryContents>, epoch: u64) -> Snapshot {
-        let mut snapshot = self.snapshot;
-        snapshot.state.memories = memories;
-        snapshot.epoch = epoch;
-        snapshot
-    }
-}
-
 /// The body of a snapshot.
-pub(super) fn encode(snapshot: &Snapshot, parent: Option<&ParentReference>) -> Vec<u8> {
+pub(super) fn encode<M: Measured>(
+    snapshot: &Snapshot<M>,
+    parent: Option<&ParentReference>,
+) -> Vec<u8> {
     // Destructured without `..`: a new field must be written or excused.
     let Snapshot {
         state,
@@ -148,8 +135,8 @@ pub(super) fn encode(snapshot: &Snapshot, parent: Option<&ParentReference>) -> V
         memories: memories
             .iter()
             .map(|memory| WireMemory {
-                page_bytes: memory.page_bytes,
-                pages: memory.pages,
+                page_bytes: memory.size().page_bytes,
+                pages: memory.size().pages,
             })
             .collect(),
         sections: sections
@@ -159,19 +146,22 @@ pub(super) fn encode(snapshot: &Snapshot, parent: Option<&ParentReference>) -> V
     })
 }
 
-/// Reads a body.
-pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Contents, SnapshotError> {
+/// Reads a body: a snapshot without memory contents, and what it builds on.
+pub(super) fn decode(
+    bytes: &[u8],
+    header: &Header,
+) -> Result<(Snapshot<MemorySize>, Option<ParentReference>), SnapshotError> {
     let body: Body<'_> = from_bytes(bytes)?;
-    let memories: Vec<MemoryContents> = body
+    let memories: Vec<MemorySize> = body
         .memories
         .iter()
-        .map(|memory| MemoryContents {
+        .map(|memory| MemorySize {
             page_bytes: memory.page_bytes,
             pages: memory.pages,
-            blocks: Vec::new(),
         })
         .collect();
-    if let Some(index) = memories.iter().position(|memory| !memory.is_consistent()) {
+    let is_too_large = |size: &MemorySize| size.pages.checked_mul(size.page_bytes).is_none();
+    if let Some(index) = memories.iter().position(is_too_large) {
         return Err(SnapshotError::Malformed(format!(
             "memory {index} is larger than any can be"
         )));
@@ -196,7 +186,7 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Contents, Snapshot
             data_drops: body.data_drops,
             element_drops: body.element_drops,
             tables: body.tables.into_iter().map(table).collect(),
-            memories: Vec::new(),
+            memories,
         },
         module: ModuleReference {
             path: body.module_path.into_owned(),
@@ -207,13 +197,9 @@ pub(super) fn decode(bytes: &[u8], header: &Header) -> Result<Contents, Snapshot
             .iter()
             .map(|(name, bytes)| (name.to_string(), bytes.0.to_vec()))
             .collect(),
-        epoch: 0,
+        epoch: header.epoch,
     };
-    Ok(Contents {
-        snapshot,
-        memories,
-        parent,
-    })
+    Ok((snapshot, parent))
 }
 
 pub(super) fn to_bytes(value: &impl Serialize) -> Vec<u8> {

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use wasm_migrate::{
-    Compression, Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, ReadOptions,
-    Snapshot, State, WriteOptions,
+    ChangedPages, Compression, Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing,
+    ReadOptions, Snapshot, SnapshotChain, Tracking, WriteOptions, Written,
 };
 use wasm_migratize::Migratizer;
 use wasmtime::{Engine, Linker, Store, Val};
 
 use super::median;
 
-/// Fills its memory with numbers of 24 bits in 64, and waits; at every call it changes some pages.
+/// Fills its memory with numbers of 24 bits in 64, then keeps writing to one page in a hundred.
 const PROGRAM: &str = r#"
 (module
   (import "host" "is_over" (func $is_over (result i32)))
@@ -26,7 +26,10 @@ const PROGRAM: &str = r#"
       (i64.store (local.get $at) (i64.shr_u (local.get $random) (i64.const 40)))
       (br_if $fill (i32.lt_u
         (local.tee $at (i32.add (local.get $at) (i32.const 8))) (i32.const 0x10000000))))
-    (loop $wait (br_if $wait (i32.eqz (call $is_over))))
+    (loop $wait
+      (local.set $at (i32.rem_u (i32.add (local.get $at) (i32.const 1)) (i32.const 655)))
+      (i64.store (i32.mul (local.get $at) (i32.const 409600)) (i64.shr_u (local.get $random) (i64.const 40)))
+      (br_if $wait (i32.eqz (call $is_over))))
     (i32.load (i32.const 0x8000000))))
 "#;
 
@@ -79,20 +82,15 @@ pub fn state_costs(directory: &Path, runs: usize) -> anyhow::Result<StateCosts> 
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let copy = directory.join("copy");
     for _ in 0..runs {
-        let began = Instant::now();
-        let stopped = instance.capture(&mut store, "run")?;
-        stops.push(began.elapsed().as_secs_f64() * 1e3);
-        drop(stopped);
+        stops.push(checkpoint_stop(&mut store, &instance)?.as_secs_f64() * 1e3);
         for (compression, times) in [
             (Compression::None, &mut none),
             (Compression::Zstd(1), &mut zstd),
         ] {
             let (mut destination, fresh) = instantiate(&guest, true)?;
             let began = Instant::now();
-            let state = instance.capture(&mut store, "run")?;
-            round_trip(state, compression, directory, |state| {
-                Ok(fresh.resume(&mut destination, state)?)
-            })?;
+            write(&mut store, &instance, compression, directory)?;
+            resume(&mut destination, &fresh, directory)?;
             times.push(began.elapsed().as_secs_f64());
         }
         let began = Instant::now();
@@ -101,12 +99,7 @@ pub fn state_costs(directory: &Path, runs: usize) -> anyhow::Result<StateCosts> 
         run(Command::new("sync").arg(&copy))?;
         synced.push(began.elapsed().as_secs_f64());
     }
-    let state = instance.capture(&mut store, "run")?;
-    let options = WriteOptions {
-        compression: Compression::Zstd(3),
-        ..WriteOptions::default()
-    };
-    let written = snapshot(state).write(&directory.join("snapshot"), options)?;
+    let written = write(&mut store, &instance, Compression::Zstd(3), directory)?;
     run(Command::new("gzip").args(["-k", "-f"]).arg(&raw))?;
     let gzip = std::fs::metadata(directory.join("memory.gz"))?.len();
     std::fs::remove_dir_all(directory)?;
@@ -123,36 +116,73 @@ pub fn state_costs(directory: &Path, runs: usize) -> anyhow::Result<StateCosts> 
     })
 }
 
-fn round_trip(
-    state: State,
-    compression: Compression,
-    directory: &Path,
-    resume: impl FnOnce(&State) -> anyhow::Result<Outcome>,
-) -> anyhow::Result<()> {
-    let path = directory.join("snapshot");
-    let options = WriteOptions {
-        compression,
-        ..WriteOptions::default()
-    };
-    snapshot(state).write(&path, options)?;
-    let read = Snapshot::read(&path, &ReadOptions::default())?;
-    match resume(&read.state)? {
-        Outcome::Finished(values) if matches!(values[..], [Val::I32(value)] if value != 0) => {
-            Ok(())
-        }
-        outcome => anyhow::bail!("the resumed program ended with {outcome:?}"),
-    }
+/// Time from the request to the end of the stop in which an incremental checkpoint copies what it needs, 1% of
+/// the memory having been written since the last.
+fn checkpoint_stop(
+    store: &mut Store<Host>,
+    instance: &GuestInstance<Host>,
+) -> anyhow::Result<Duration> {
+    let mut tracker = Tracking::Auto.tracker()?;
+    tracker.take(&instance.memories(&*store))?;
+    let controller = store.data().migration.controller();
+    let asked = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        controller.request();
+        Instant::now()
+    });
+    let outcome = instance.go_on(&mut *store, "run")?;
+    anyhow::ensure!(matches!(outcome, Outcome::Suspended), "it was not stopped");
+    let image = instance.capture_image(&mut *store, "run")?;
+    let memories = instance.memories(&*store);
+    let dirty = tracker.take(&memories)?.remove(0);
+    let changed = ChangedPages::copy(memories[0], dirty.into_iter().flatten());
+    let stopped = asked.join().expect("it does not panic").elapsed();
+    anyhow::ensure!(
+        changed.count() >= 655 && image.frames.len() == 1,
+        "{} pages were written",
+        changed.count()
+    );
+    Ok(stopped)
 }
 
-fn snapshot(state: State) -> Snapshot {
-    Snapshot {
-        state,
+fn write(
+    store: &mut Store<Host>,
+    instance: &GuestInstance<Host>,
+    compression: Compression,
+    directory: &Path,
+) -> anyhow::Result<Written> {
+    let image = instance.capture_image(&mut *store, "run")?;
+    let snapshot = Snapshot {
+        state: image.with_memories(instance.memories(&*store)),
         module: ModuleReference {
             path: String::new(),
             digest: [0; 32],
         },
         sections: [].into(),
         epoch: 1,
+    };
+    let options = WriteOptions {
+        compression,
+        ..WriteOptions::default()
+    };
+    Ok(snapshot.write(&directory.join("snapshot"), options)?)
+}
+
+fn resume(
+    store: &mut Store<Host>,
+    instance: &GuestInstance<Host>,
+    directory: &Path,
+) -> anyhow::Result<()> {
+    let chain = SnapshotChain::open(&directory.join("snapshot"), &ReadOptions::default())?;
+    let image = &chain.newest().snapshot().state;
+    let outcome = instance.resume_with(store, image, |memory, target| {
+        Ok(chain.fill(memory, target)?)
+    })?;
+    match outcome {
+        Outcome::Finished(values) if matches!(values[..], [Val::I32(value)] if value != 0) => {
+            Ok(())
+        }
+        outcome => anyhow::bail!("the resumed program ended with {outcome:?}"),
     }
 }
 

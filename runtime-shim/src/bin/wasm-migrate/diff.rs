@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use wasm_migrate::{MemoryContents, PAGE_BYTES, Snapshot, State};
+use wasm_migrate::{Memory as _, MemoryContents, PAGE_BYTES, Snapshot, State};
 
 use crate::keys::ReadKeys;
 use crate::output;
@@ -140,7 +140,7 @@ fn compare_memories(
     }
     Some(MemoryDifference {
         memory,
-        bytes: [a.size(), b.size()],
+        bytes: [a.size.bytes(), b.size.bytes()],
         changed_pages,
         ranges,
     })

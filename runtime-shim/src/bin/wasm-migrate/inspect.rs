@@ -83,7 +83,7 @@ impl MemoryRange {
         let Some(memory) = snapshot.state.memories.get(self.memory) else {
             return writeln!(out, "  there is no such memory");
         };
-        let end = self.bytes.end.min(memory.size());
+        let end = self.bytes.end.min(memory.size.bytes());
         let mut at = self.bytes.start;
         while at < end {
             let count = LINE_BYTES.min(end - at);

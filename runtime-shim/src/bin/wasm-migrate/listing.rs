@@ -317,8 +317,8 @@ fn list_memory(memory: &MemoryContents) -> ListedMemory {
         .map(|block| block.bytes.len() as u64)
         .sum();
     ListedMemory {
-        pages: memory.pages,
-        page_bytes: memory.page_bytes,
+        pages: memory.size.pages,
+        page_bytes: memory.size.page_bytes,
         used_bytes,
     }
 }

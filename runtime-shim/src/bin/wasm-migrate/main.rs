@@ -3,6 +3,7 @@
 //! Exit status: 0 success, 1 failure, 2 wrong usage; `run` and `resume` pass on the guest's own, 134 if
 //! it traps, and 75 ("try again later") if it was stopped and its snapshot written.
 
+mod checkpoint_files;
 mod checkpoints;
 mod completions;
 mod coredump;

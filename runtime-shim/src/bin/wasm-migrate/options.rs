@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use wasm_migrate::Compression;
+use wasm_migrate::{Compression, Tracking};
 
 use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
@@ -67,6 +67,15 @@ pub(crate) struct HostOptions {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub(crate) keep: u16,
+    /// How pages that changed since the last checkpoint are found: by the kernel (userfaultfd), by hashing all
+    /// pages (hash), or whichever works (auto).
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        help_heading = "Checkpoints"
+    )]
+    pub(crate) dirty_tracking: Tracking,
     #[command(flatten)]
     pub(crate) keys: WriteKeys,
 }

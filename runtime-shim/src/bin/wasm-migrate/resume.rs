@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::Snapshot;
+use wasm_migrate::SnapshotChain;
 
 use crate::keys::ReadKeys;
 use crate::launch::Launch;
@@ -34,8 +34,8 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
         keys,
         host,
     } = arguments;
-    let snapshot = Snapshot::read(&snapshot_file, &keys.load()?)?;
-    let recorded = &snapshot.module;
+    let chain = SnapshotChain::open(&snapshot_file, &keys.load()?)?;
+    let recorded = &chain.newest().snapshot().module;
     let path = module.unwrap_or_else(|| PathBuf::from(&recorded.path));
     let program = Program::read(path, host.stack_size)
         .context("the snapshot's module is needed: name it with --module")?;
@@ -45,7 +45,7 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
             program.path.display()
         );
     }
-    session(program, snapshot, host)?
+    session(program, chain, host)?
         .run()
         .with_context(|| format!("`{}` cannot be resumed", snapshot_file.display()))
 }
@@ -53,14 +53,10 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// A session that goes on from a snapshot.
 pub(crate) fn session(
     program: Program,
-    snapshot: Snapshot,
+    chain: SnapshotChain<'static>,
     mut host: HostOptions,
 ) -> anyhow::Result<Session> {
     let dirs = std::mem::take(&mut host.dirs);
-    let (launch, wasi) = Launch::from_sections(&snapshot.sections, dirs)?;
-    let begin = Begin::Resume {
-        state: Box::new(snapshot.state),
-        epoch: snapshot.epoch,
-    };
-    Session::new(program, launch, wasi, host, begin)
+    let (launch, wasi) = Launch::from_sections(&chain.newest().snapshot().sections, dirs)?;
+    Session::new(program, launch, wasi, host, Begin::Resume(chain))
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::{Snapshot, abi};
+use wasm_migrate::{SnapshotChain, abi};
 
-use crate::checkpoints::CheckpointFiles;
+use crate::checkpoint_files::CheckpointFiles;
 use crate::keys::ReadKeys;
 use crate::launch::{Launch, Variable};
 use crate::options::{HostOptions, variable};
@@ -71,8 +71,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     if host.checkpoint_every.is_some() && !fresh {
         let files = CheckpointFiles::beside(&host.snapshot_path(&program.path));
-        if let Some((path, snapshot)) = files.latest(&keys.load()?) {
-            return go_on(program, &launch, host, &path, snapshot);
+        if let Some((path, chain)) = files.latest(&keys.load()?) {
+            return go_on(program, &launch, host, &path, chain);
         }
     }
     let name = program
@@ -99,9 +99,10 @@ fn go_on(
     launch: &Launch,
     host: HostOptions,
     path: &Path,
-    snapshot: Snapshot,
+    chain: SnapshotChain<'static>,
 ) -> anyhow::Result<ExitCode> {
     let shown = path.display();
+    let snapshot = chain.newest().snapshot();
     let recorded = Launch::read(&snapshot.sections)?;
     if snapshot.state.original_digest != program.guest.description().original_digest
         || recorded != *launch
@@ -112,7 +113,7 @@ fn go_on(
         );
     }
     eprintln!("going on from checkpoint `{shown}` of an earlier run; --fresh starts anew");
-    resume::session(program, snapshot, host)?
+    resume::session(program, chain, host)?
         .run()
         .with_context(|| format!("`{shown}` cannot be resumed: --fresh starts anew"))
 }

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use wasm_migrate::wasi::{self, Exit, WasiCtx};
 use wasm_migrate::{
-    Guest, GuestInstance, Migration, ModuleReference, Outcome, Pacing, Snapshot, State,
-    WriteOptions, Written,
+    Guest, GuestInstance, MemorySize, Migration, ModuleReference, Outcome, Pacing, Snapshot,
+    SnapshotChain, WriteOptions, Written,
 };
 use wasmtime::{Cache, Config, Engine, Linker, Store, Trap, Val, ValType};
 
-use crate::checkpoints::{CheckpointFiles, Checkpoints};
+use crate::checkpoint_files::CheckpointFiles;
+use crate::checkpoints::Checkpoints;
 use crate::keys::LoadedKeys;
 use crate::launch::Launch;
 use crate::options::HostOptions;
@@ -39,11 +40,7 @@ pub(crate) struct Program {
 /// Where the guest begins.
 pub(crate) enum Begin {
     Start,
-    Resume {
-        state: Box<State>,
-        /// Of the snapshot.
-        epoch: u64,
-    },
+    Resume(SnapshotChain<'static>),
 }
 
 /// Everything that one guest needs.
@@ -107,6 +104,7 @@ impl Session {
                 CheckpointFiles::beside(&host.snapshot_path(&program.path)),
                 host.keep.into(),
                 host.compress,
+                host.dirty_tracking,
                 Arc::clone(&keys),
             )?),
             None => None,
@@ -120,7 +118,7 @@ impl Session {
         let store = Store::new(program.guest.module().engine(), Host { migration, wasi });
         let epoch = match &begin {
             Begin::Start => 1,
-            Begin::Resume { epoch, .. } => epoch.saturating_add(1),
+            Begin::Resume(chain) => chain.newest().header().epoch.saturating_add(1),
         };
         Ok(Self {
             program,
@@ -181,16 +179,22 @@ impl Session {
     fn run_entries(&mut self, instance: &GuestInstance<Host>) -> wasmtime::Result<ExitCode> {
         let mut entries = self.launch.entries.clone();
         let mut resumed = None;
-        if let Begin::Resume { state, .. } = std::mem::replace(&mut self.begin, Begin::Start) {
-            let running = entries.iter().position(|entry| *entry == state.entry);
+        if let Begin::Resume(chain) = std::mem::replace(&mut self.begin, Begin::Start) {
+            let running = &chain.newest().snapshot().state.entry;
+            let running = entries.iter().position(|entry| entry == running);
             entries.drain(..running.unwrap_or(entries.len()));
-            resumed = Some(state);
+            resumed = Some(chain);
         }
         let mut values = Vec::new();
         let last = entries.len().saturating_sub(1);
         for (number, entry) in entries.iter().enumerate() {
             let outcome = match resumed.take() {
-                Some(state) => instance.resume(&mut self.store, &state)?,
+                Some(chain) => {
+                    let image = &chain.newest().snapshot().state;
+                    instance.resume_with(&mut self.store, image, |memory, target| {
+                        Ok(chain.fill(memory, target)?)
+                    })?
+                }
                 None => {
                     let arguments = match number == last {
                         true => self.arguments(instance, entry)?,
@@ -249,19 +253,16 @@ impl Session {
         instance: &GuestInstance<Host>,
         entry: &str,
     ) -> anyhow::Result<()> {
-        if self
-            .checkpoints
-            .as_ref()
-            .is_some_and(Checkpoints::are_behind)
-        {
-            log::warn!("the last checkpoint is still being written: this one is left out");
-            return Ok(());
-        }
         let snapshot = self.snapshot(instance, entry)?;
-        if let Some(checkpoints) = &self.checkpoints {
-            checkpoints.add(snapshot);
-        }
-        Ok(())
+        let Some(checkpoints) = &mut self.checkpoints else {
+            return Ok(());
+        };
+        let controller = self.store.data().migration.controller();
+        let reasons = Arc::clone(&self.reasons);
+        let memories = instance.memories(&self.store);
+        checkpoints.take(snapshot, &memories, move || {
+            triggers::ask_for_checkpoint(&controller, &reasons);
+        })
     }
 
     fn write_snapshot(
@@ -276,7 +277,8 @@ impl Session {
             compression: self.host.compress,
             ..self.keys.options()
         };
-        let Written { bytes, .. } = snapshot.write(&path, options)?;
+        let views = instance.memories(&self.store);
+        let Written { bytes, .. } = snapshot.with_memories(views).write(&path, options)?;
         eprintln!(
             "snapshot written to `{path}` ({bytes} bytes, {frames} frames); \
              go on with: wasm-migrate resume {path}",
@@ -285,14 +287,14 @@ impl Session {
         Ok(())
     }
 
-    /// The stopped guest with everything that its host knows of it.
+    /// The stopped guest with everything that its host knows of it, without memory contents.
     fn snapshot(
         &mut self,
         instance: &GuestInstance<Host>,
         entry: &str,
-    ) -> anyhow::Result<Snapshot> {
+    ) -> anyhow::Result<Snapshot<MemorySize>> {
         let state = instance
-            .capture(&mut self.store, entry)
+            .capture_image(&mut self.store, entry)
             .map_err(anyhow::Error::from)?;
         Ok(Snapshot {
             state,

@@ -56,6 +56,12 @@ impl Reasons {
     }
 }
 
+/// Asks for a checkpoint now.
+pub(crate) fn ask_for_checkpoint(controller: &Controller, reasons: &Reasons) {
+    reasons.checkpoint.store(true, Ordering::Release);
+    controller.request();
+}
+
 /// Asks for a checkpoint at every end of an interval.
 pub(crate) fn every(
     interval: Duration,
@@ -65,8 +71,7 @@ pub(crate) fn every(
     spawn("interval", move || {
         loop {
             std::thread::sleep(interval);
-            reasons.checkpoint.store(true, Ordering::Release);
-            controller.request();
+            ask_for_checkpoint(&controller, &reasons);
         }
     })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
-use wasm_migrate::{Snapshot, SnapshotReader};
+use wasm_migrate::SnapshotChain;
 
 use crate::keys::ReadKeys;
 use crate::output;
@@ -40,8 +40,10 @@ struct Verified {
 
 pub(crate) fn verify(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let options = arguments.keys.load()?;
-    let reader = SnapshotReader::open(&arguments.snapshot, &options)?;
-    let snapshot = Snapshot::read(&arguments.snapshot, &options)?;
+    let chain = SnapshotChain::open(&arguments.snapshot, &options)?;
+    chain.verify()?;
+    let reader = chain.newest();
+    let state = &reader.snapshot().state;
     let header = reader.header();
     let verified = Verified {
         id: output::hex(&header.id()),
@@ -50,13 +52,8 @@ pub(crate) fn verify(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         epoch: header.epoch,
         signer: reader.signer().as_ref().map(output::hex),
         parent: reader.parent().map(|parent| parent.name.clone()),
-        frames: snapshot.state.frames.len(),
-        memory_bytes: snapshot
-            .state
-            .memories
-            .iter()
-            .map(|memory| memory.size())
-            .sum(),
+        frames: state.frames.len(),
+        memory_bytes: state.memories.iter().map(|size| size.bytes()).sum(),
         stored_bytes: header.total_bytes(),
     };
     output::print(arguments.json, &verified, |out| {

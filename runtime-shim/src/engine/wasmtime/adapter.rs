@@ -7,6 +7,7 @@ use super::instance::GuestInstance;
 use super::references::{FunctionTable, decode_external, encode_external};
 use crate::engine::{Instance, MemoryShape, TableShape};
 use crate::error::{CaptureError, EngineError, Place, ResumeError};
+use crate::memory::MemorySize;
 use crate::state::{TableContents, Value};
 
 /// An instance together with its store.
@@ -108,8 +109,10 @@ impl<T: 'static> Instance for Adapter<'_, T> {
     fn memory_shape(&mut self, memory: u32) -> Result<MemoryShape, EngineError> {
         let memory = self.memory(memory)?;
         Ok(MemoryShape {
-            page_bytes: memory.page_size(&self.store),
-            pages: memory.size(&self.store),
+            size: MemorySize {
+                page_bytes: memory.page_size(&self.store),
+                pages: memory.size(&self.store),
+            },
             pages_max: memory.ty(&self.store).maximum(),
         })
     }

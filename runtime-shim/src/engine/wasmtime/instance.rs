@@ -1,5 +1,6 @@
 //! A live instance: calling it, stopping it, and going on.
 
+use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
 
 use wasm_migrate_abi::{
@@ -7,8 +8,8 @@ use wasm_migrate_abi::{
     RUNNING, STATE, TABLE, UNWINDING,
 };
 use wasmtime::{
-    AsContextMut, Extern, Func, Global, Instance, Linker, Memory, RootScope, StoreContextMut,
-    Table, Trap, TypedFunc, Val,
+    AsContext, AsContextMut, Extern, Func, Global, Instance, Linker, Memory, RootScope,
+    StoreContextMut, Table, Trap, TypedFunc, Val,
 };
 
 use super::adapter::Adapter;
@@ -16,9 +17,10 @@ use super::references::{ExternRefCodec, FunctionTable};
 use super::{Error, Guest};
 use crate::driver;
 use crate::error::{CaptureError, ProtocolError, ResumeError};
+use crate::memory::{Measured, MemoryContents, MemoryView};
 use crate::migration::Migration;
 use crate::stack::Rewind;
-use crate::state::State;
+use crate::state::{Image, State};
 
 /// How a call into a guest ended.
 #[derive(Debug, Clone)]
@@ -141,6 +143,31 @@ impl<T: 'static> GuestInstance<T> {
         mut store: impl AsContextMut<Data = T>,
         entry: &str,
     ) -> wasmtime::Result<State> {
+        let image = self.capture_image(&mut store, entry)?;
+        let views = self.memories(&store);
+        Ok(image.with_memories(views.into_iter().map(MemoryContents::copy).collect()))
+    }
+
+    /// All memories where they lie, in index order.
+    pub fn memories<'s>(&self, store: &'s impl AsContext<Data = T>) -> Vec<MemoryView<'s>> {
+        let memories = self.exports.memories.iter();
+        let views = memories.map(|memory| MemoryView {
+            page_bytes: memory.page_size(store),
+            bytes: memory.data(store.as_context()),
+        });
+        views.collect()
+    }
+
+    /// As [`GuestInstance::capture`], without memory contents. They can be read from
+    /// [`GuestInstance::memories`] until the guest goes on.
+    ///
+    /// # Errors
+    /// As for [`GuestInstance::capture`].
+    pub fn capture_image(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        entry: &str,
+    ) -> wasmtime::Result<Image> {
         let mut store = store.as_context_mut();
         let migration = self.migration(&mut store);
         // Held apart from the store while the engine is read.
@@ -150,10 +177,10 @@ impl<T: 'static> GuestInstance<T> {
             instance: self,
             store: scope.as_context_mut(),
         };
-        let state = driver::capture(&mut adapter, self.guest.description(), &stack, entry);
+        let image = driver::capture(&mut adapter, self.guest.description(), &stack, entry);
         drop(scope);
         self.migration(&mut store).put_stopped(stack);
-        Ok(state?)
+        Ok(image?)
     }
 
     /// Restores a state in a fresh instance, or in the one that it was captured from, and lets the
@@ -164,23 +191,57 @@ impl<T: 'static> GuestInstance<T> {
     /// cannot hold it; else as for [`GuestInstance::call`].
     pub fn resume(
         &self,
-        mut store: impl AsContextMut<Data = T>,
+        store: impl AsContextMut<Data = T>,
         state: &State,
+    ) -> wasmtime::Result<Outcome> {
+        if let Some(index) = state
+            .memories
+            .iter()
+            .position(|memory| !memory.is_consistent())
+        {
+            let what = format!("blocks of memory {index} lie outside it or out of order");
+            return Err(ResumeError::Mismatch(what).into());
+        }
+        self.resume_with(store, state, |memory, target| {
+            state.memories[memory].write_to(target);
+            Ok(())
+        })
+    }
+
+    /// As [`GuestInstance::resume`], with memory contents from elsewhere: `fill` makes the bytes of each memory,
+    /// named by its index, what they were. If it fails, the instance cannot be used any more.
+    ///
+    /// # Errors
+    /// As for [`GuestInstance::resume`], and [`ResumeError::Memory`] if `fill` fails.
+    pub fn resume_with<M: Measured>(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        state: &State<M>,
+        mut fill: impl FnMut(usize, &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>>,
     ) -> wasmtime::Result<Outcome> {
         let mut store = store.as_context_mut();
         if self.migration(&mut store).activations() > 0 {
             return Err(ResumeError::Running.into());
         }
+        let description = self.guest.description();
         let (entry, arguments) = self.entry_again(&mut store, &state.entry)?;
         let mut scope = RootScope::new(&mut store);
         let mut adapter = Adapter {
             instance: self,
             store: scope.as_context_mut(),
         };
-        let stack = driver::restore(&mut adapter, self.guest.description(), state)?;
+        driver::check(&mut adapter, description, state)?;
+        let restored = driver::restore(&mut adapter, description, state, &mut fill);
         drop(scope);
-        let rewind = stack.into_rewind(self.guest.description())?;
-        self.migration(&mut store).take_stopped();
+        let migration = self.migration(&mut store);
+        let rewind = match restored {
+            Ok(stack) => stack.into_rewind(description)?,
+            Err(error) => {
+                migration.break_down();
+                return Err(error.into());
+            }
+        };
+        migration.take_stopped();
         self.rewind(store, &entry, &arguments, rewind)
     }
 
@@ -248,6 +309,9 @@ impl<T: 'static> GuestInstance<T> {
         let migration = self.migration(&mut store);
         if migration.is_stopped() {
             return Err(Error::Stopped.into());
+        }
+        if migration.is_broken() {
+            return Err(Error::Broken.into());
         }
         if migration.activations() == 0 {
             // A trap leaves both as they were.

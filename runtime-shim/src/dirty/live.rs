@@ -1,0 +1,67 @@
+//! Memory of a running guest, read by way of the kernel.
+//!
+//! The guest writes while it is read, so a page may hold half of a write. That is of no concern to those who
+//! ask a [`DirtyTracker`](super::DirtyTracker) before and after: what was written in between is read again. The
+//! kernel does the copying (`/proc/self/mem`), so an address that is gone is an error, not a crash.
+
+use std::fs::File;
+use std::io;
+
+use rayon::prelude::*;
+
+use crate::memory::{
+    BLOCK_BYTES, Block, Measured as _, MemoryContents, MemorySize, MemoryView, is_zero,
+};
+
+/// Where the memory of a running guest lies.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveMemory {
+    size: MemorySize,
+    address: u64,
+}
+
+impl LiveMemory {
+    /// The memory that is seen here now. If it moves or is dropped, reading it fails or answers anything.
+    #[must_use]
+    pub fn new(memory: &MemoryView<'_>) -> Self {
+        Self {
+            size: memory.size(),
+            address: memory.bytes.as_ptr().addr() as u64,
+        }
+    }
+
+    /// Copies the memory, leaving out blocks that are all zero.
+    ///
+    /// # Errors
+    /// The memory has gone, or this system has no `/proc/self/mem`.
+    pub fn copy(&self) -> io::Result<MemoryContents> {
+        let source = File::open("/proc/self/mem")?;
+        let count = self.size.bytes().div_ceil(BLOCK_BYTES) as usize;
+        let blocks: io::Result<Vec<Option<Block>>> = (0..count)
+            .into_par_iter()
+            .map(|index| self.block(&source, index as u64))
+            .collect();
+        Ok(MemoryContents {
+            size: self.size,
+            blocks: blocks?.into_iter().flatten().collect(),
+        })
+    }
+
+    fn block(&self, source: &File, index: u64) -> io::Result<Option<Block>> {
+        let start = index * BLOCK_BYTES;
+        let length = (self.size.bytes() - start).min(BLOCK_BYTES);
+        let mut bytes = vec![0; length as usize];
+        read_at(source, &mut bytes, self.address + start)?;
+        Ok((!is_zero(&bytes)).then_some(Block { index, bytes }))
+    }
+}
+
+#[cfg(unix)]
+fn read_at(source: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(source, buffer, offset)
+}
+
+#[cfg(not(unix))]
+fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
