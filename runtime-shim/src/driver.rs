@@ -125,7 +125,7 @@ pub(crate) fn restore<M: Measured>(
 }
 
 /// Functions that frames refer to, each once.
-fn live_functions(frames: &[Frame]) -> Vec<u32> {
+pub(crate) fn live_functions(frames: &[Frame]) -> Vec<u32> {
     let values = frames.iter().flat_map(|frame| &frame.values);
     let mut functions: Vec<u32> = values
         .filter_map(|value| match value {
@@ -138,7 +138,10 @@ fn live_functions(frames: &[Frame]) -> Vec<u32> {
     functions
 }
 
-fn check_counts<M>(description: &Description, state: &State<M>) -> Result<(), ResumeError> {
+pub(crate) fn check_counts<M>(
+    description: &Description,
+    state: &State<M>,
+) -> Result<(), ResumeError> {
     // Destructured without `..`: a new part of the state must be checked or excused here.
     let State {
         original_digest,

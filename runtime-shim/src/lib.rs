@@ -23,10 +23,12 @@ mod dirty;
 mod driver;
 mod engine;
 mod error;
+mod freeze;
 mod memory;
 mod migration;
 mod names;
 mod pacing;
+pub mod shipment;
 mod snapshot;
 mod stack;
 mod state;
@@ -39,6 +41,7 @@ pub use engine::wasmtime::{
     Error, ExternRefCodec, Guest, GuestInstance, Outcome, SuspendPoint, suspend_point,
 };
 pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
+pub use freeze::{FreezeError, FreezeOptions, Frozen, freeze};
 pub use memory::{
     BLOCK_BYTES, Block, ChangedPages, Measured, Memory, MemoryContents, MemorySize, MemoryView,
     PAGE_BYTES, PageRef,
@@ -47,9 +50,9 @@ pub use migration::Migration;
 pub use names::{Names, read_description};
 pub use pacing::Pacing;
 pub use snapshot::{
-    Compression, HEADER_BYTES, Header, Identities, ModuleReference, Page, ParentReference,
-    ReadOptions, Recipients, Signer, Snapshot, SnapshotChain, SnapshotError, SnapshotReader,
-    TrustedKeys, WriteOptions, Written,
+    Compression, HEADER_BYTES, Header, Identities, ModuleReference, Page, PageKind, PageRun,
+    ParentReference, ReadOptions, Recipients, Signer, Snapshot, SnapshotChain, SnapshotError,
+    SnapshotReader, TrustedKeys, WriteOptions, Written,
 };
 pub use state::{Frame, Image, State, TableContents, Value};
 pub use wasm_migrate_abi as abi;

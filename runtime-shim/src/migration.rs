@@ -35,6 +35,17 @@ pub struct Migration {
     instance_words: Option<InstanceWords>,
     /// The next poll is the safe point of the resume.
     resumed: bool,
+    on_arrival: Arrival,
+}
+
+/// What is to happen once a stack is rebuilt.
+#[derive(Default)]
+struct Arrival(Option<Box<dyn FnOnce() + Send>>);
+
+impl std::fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Arrival").field(&self.0.is_some()).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -69,7 +80,14 @@ impl Migration {
             phase: Phase::Running,
             instance_words: None,
             resumed: false,
+            on_arrival: Arrival::default(),
         }
+    }
+
+    /// Has `arrived` called once, when the stack of a guest that is resumed has been rebuilt to its last frame,
+    /// and before the guest does anything. The guest waits for it to return.
+    pub fn on_arrival(&mut self, arrived: impl FnOnce() + Send + 'static) {
+        self.on_arrival = Arrival(Some(Box::new(arrived)));
     }
 
     /// The handle that asks this guest to stop.
@@ -155,7 +173,7 @@ impl Migration {
     }
 
     pub(crate) fn load_word(&mut self) -> Result<u64, ProtocolError> {
-        match (&mut self.instance_words, &mut self.phase) {
+        let word = match (&mut self.instance_words, &mut self.phase) {
             (Some(InstanceWords::Loading(words)), _) => words.next().ok_or_else(|| {
                 ProtocolError::new("it asked for more instance words than there are")
             }),
@@ -163,11 +181,26 @@ impl Migration {
             _ => Err(ProtocolError::new(
                 "it asked for a word without being resumed",
             )),
-        }
+        }?;
+        self.tell_arrival();
+        Ok(word)
     }
 
     pub(crate) fn load_frame(&mut self, function: u32) -> Result<Option<u32>, ProtocolError> {
-        self.rewind()?.open(function)
+        let safe_point = self.rewind()?.open(function)?;
+        self.tell_arrival();
+        Ok(safe_point)
+    }
+
+    /// Was this the last word of the last frame?
+    fn tell_arrival(&mut self) {
+        if let Phase::Rewinding { stack, .. } = &self.phase
+            && self.instance_words.is_none()
+            && stack.is_done()
+            && let Some(arrived) = self.on_arrival.0.take()
+        {
+            arrived();
+        }
     }
 
     pub(crate) fn load_callee(&mut self) -> Result<u32, ProtocolError> {

@@ -11,6 +11,7 @@ mod eager;
 mod error;
 mod header;
 mod keys;
+mod page_map;
 mod pages;
 mod reader;
 mod source;
@@ -28,6 +29,7 @@ pub use chunks::Compression;
 pub use error::SnapshotError;
 pub use header::{HEADER_BYTES, Header};
 pub use keys::{Identities, Recipients, Signer, TrustedKeys};
+pub use page_map::{PageKind, PageRun};
 pub use reader::{Page, ReadOptions, SnapshotReader};
 
 use chunks::{PageIndex, write_chunks};

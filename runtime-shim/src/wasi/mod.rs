@@ -29,6 +29,7 @@ mod poll;
 mod process;
 mod restore;
 mod snapshot;
+mod standalone;
 mod stdio;
 mod types;
 mod wire;
@@ -42,6 +43,8 @@ use cap_std::fs::Dir;
 
 pub use linker::add_to_linker;
 pub use snapshot::{DescriptorFault, DescriptorProblem, RestoreError, SnapshotError};
+pub(crate) use standalone::{Opened, Origin, StandaloneDescriptor};
+pub use standalone::{StandaloneError, StandaloneFiles};
 
 use clocks::Clocks;
 use fd_table::{Descriptor, FdTable};

@@ -22,7 +22,7 @@ use clap::{ColorChoice, Parser, ValueEnum, ValueHint};
 )]
 pub(crate) struct Arguments {
     /// The module, binary or text; `-` is standard input.
-    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "completions")]
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present_any = ["completions", "man"])]
     pub(crate) input: Option<PathBuf>,
 
     /// Where to write the result; `-` or nothing is standard output.
@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
 
+    /// Say nothing but errors.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+
     /// When to color messages.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
@@ -54,6 +58,10 @@ pub(crate) struct Arguments {
     /// Print a completion script for this shell and exit.
     #[arg(long, value_name = "SHELL")]
     pub(crate) completions: Option<clap_complete::Shell>,
+
+    /// Print the manual page and exit.
+    #[arg(long)]
+    pub(crate) man: bool,
 }
 
 /// Format of the report.
@@ -92,6 +100,7 @@ impl Arguments {
     /// Sends log messages to standard error.
     pub(crate) fn start_logging(&self) {
         let level = match self.verbose {
+            _ if self.quiet => "error",
             0 => "warn",
             1 => "info",
             _ => "debug",

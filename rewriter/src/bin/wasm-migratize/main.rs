@@ -23,6 +23,12 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
+    if arguments.man {
+        return match clap_mangen::Man::new(Arguments::command()).render(&mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     arguments.start_logging();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,7 +43,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let input = arguments
         .input
         .as_deref()
-        .expect("required unless completions are asked for");
+        .expect("required unless completions or the manual are asked for");
     let bytes = files::read(input)?;
     let mut migratizer = Migratizer::new();
     for import in &arguments.suspending_imports {
