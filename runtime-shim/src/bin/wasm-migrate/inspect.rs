@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::Args;
-use wasm_migrate::Snapshot;
+use wasm_migrate::{Snapshot, SnapshotReader};
 
 use crate::keys::ReadKeys;
 use crate::listing::{Listing, Module};
+use crate::memory_map::MemoryMap;
 use crate::{module, output};
 
 /// Shows what a snapshot holds: its call stack with function names and live values, globals, memories
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// List every run of pages of the memories: stored, inherited from the snapshot that this one builds on, zero.
+    #[arg(long, conflicts_with = "json")]
+    map: bool,
     /// Show these bytes of memory 0, or of another: START..END or INDEX:START..END, hexadecimal with 0x.
     #[arg(long, value_name = "RANGE", conflicts_with = "json")]
     memory: Option<MemoryRange>,
@@ -36,11 +40,14 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn inspect(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let snapshot = Snapshot::read(&arguments.snapshot, &arguments.keys.load()?)?;
+    let options = arguments.keys.load()?;
+    let reader = SnapshotReader::open(&arguments.snapshot, &options)?;
+    let snapshot = Snapshot::read(&arguments.snapshot, &options)?;
+    let maps = (0..snapshot.state.memories.len()).map(|memory| MemoryMap::new(&reader, memory));
     let module = find_module(arguments.module.as_deref(), &snapshot)?;
-    let listing = Listing::new(&snapshot, &module);
+    let listing = Listing::new(&snapshot, maps.collect(), &module);
     output::print(arguments.json, &listing, |out| {
-        listing.print(out, arguments.frames)?;
+        listing.print(out, arguments.frames, arguments.map)?;
         match &arguments.memory {
             Some(range) => range.print(&snapshot, out),
             None => Ok(()),

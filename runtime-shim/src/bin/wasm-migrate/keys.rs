@@ -1,6 +1,7 @@
 //! Key files: options that several subcommands share.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::Args;
 use wasm_migrate::{ReadOptions, Recipients, Signer, SnapshotError, WriteOptions};
@@ -18,6 +19,16 @@ pub(crate) struct ReadKeys {
 }
 
 impl ReadKeys {
+    /// Gives another `wasm-migrate` the same keys.
+    pub(crate) fn pass_on(&self, command: &mut Command) {
+        for path in &self.identities {
+            command.arg("--identity").arg(path);
+        }
+        for path in &self.trusted {
+            command.arg("--verify-with").arg(path);
+        }
+    }
+
     pub(crate) fn load(&self) -> Result<ReadOptions, SnapshotError> {
         let mut options = ReadOptions::default();
         for path in &self.identities {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use wasm_migrate::wasi::{WasiBuilder, WasiCtx};
+use wasm_migrate::wasi::{StandaloneFiles, WasiBuilder, WasiCtx};
+
+use crate::ship::Shipping;
 
 /// Section of a snapshot that holds [`Launch`], as JSON.
 const LAUNCH_SECTION: &str = "launch";
@@ -51,9 +53,13 @@ impl Launch {
         }
     }
 
-    /// This host's streams, and the directories.
-    pub(crate) fn wasi(&self) -> anyhow::Result<WasiBuilder> {
+    /// This host's streams, and the directories. Where a guest is shipped through standard output, its own goes
+    /// the same way.
+    pub(crate) fn wasi(&self, shipping: Option<&Shipping>) -> anyhow::Result<WasiBuilder> {
         let mut builder = WasiBuilder::new().inherit_stdio();
+        if let Some(output) = shipping.and_then(Shipping::guest_output) {
+            builder = builder.stdout(output);
+        }
         for Directory { host, guest } in &self.dirs {
             builder = builder.preopen(Path::new(host), guest)?;
         }
@@ -79,17 +85,31 @@ impl Launch {
         serde_json::from_slice(launch).context("the snapshot's launch section is damaged")
     }
 
+    /// Exports that are still to be called when the one of this name has returned.
+    pub(crate) fn entries_after(&self, entry: &str) -> &[String] {
+        let running = self.entries.iter().position(|name| name == entry);
+        running.map_or(&[], |running| &self.entries[running + 1..])
+    }
+
+    /// Files that the guest of a snapshot has open, for a module that opens them by itself.
+    pub(crate) fn standalone_files(
+        sections: &BTreeMap<String, Vec<u8>>,
+    ) -> anyhow::Result<StandaloneFiles> {
+        Ok(StandaloneFiles::read(section(sections, WASI_SECTION)?)?)
+    }
+
     /// Reads the launch and the guest's WASI state back. `dirs` take the place of those recorded, if there
     /// are any.
     pub(crate) fn from_sections(
         sections: &BTreeMap<String, Vec<u8>>,
         dirs: Vec<Directory>,
+        shipping: Option<&Shipping>,
     ) -> anyhow::Result<(Self, WasiCtx)> {
         let mut launch = Self::read(sections)?;
         if !dirs.is_empty() {
             launch.dirs = dirs;
         }
-        let wasi = WasiCtx::restore(launch.wasi()?, section(sections, WASI_SECTION)?)
+        let wasi = WasiCtx::restore(launch.wasi(shipping)?, section(sections, WASI_SECTION)?)
             .context("the guest's files cannot be found again on this host")?;
         Ok((launch, wasi))
     }

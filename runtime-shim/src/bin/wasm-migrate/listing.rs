@@ -3,10 +3,13 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use crate::output;
+use indicatif::HumanBytes;
 use serde::Serialize;
 use wasm_migrate::abi::{Description, SafePointKind, SlotOrigin};
 use wasm_migrate::{Frame, MemoryContents, Names, Snapshot, TableContents, Value};
+
+use crate::memory_map::MemoryMap;
+use crate::output;
 
 /// The snapshot's module, as far as it is at hand.
 pub(crate) enum Module {
@@ -74,6 +77,7 @@ struct ListedMemory {
     page_bytes: u64,
     /// Bytes in blocks that are not all zero.
     used_bytes: u64,
+    map: MemoryMap,
 }
 
 #[derive(Serialize)]
@@ -92,7 +96,7 @@ struct ListedSection {
 }
 
 impl Listing {
-    pub(crate) fn new(snapshot: &Snapshot, module: &Module) -> Self {
+    pub(crate) fn new(snapshot: &Snapshot, maps: Vec<MemoryMap>, module: &Module) -> Self {
         let state = &snapshot.state;
         let description = module.description();
         let global_indices =
@@ -121,7 +125,12 @@ impl Listing {
                     value: list_value(value, None, module),
                 })
                 .collect(),
-            memories: state.memories.iter().map(list_memory).collect(),
+            memories: state
+                .memories
+                .iter()
+                .zip(maps)
+                .map(|(memory, map)| list_memory(memory, map))
+                .collect(),
             tables: tables
                 .map(|(index, table)| list_table(index, table))
                 .collect(),
@@ -136,8 +145,13 @@ impl Listing {
         }
     }
 
-    /// Prints it as text, with at most so many frames.
-    pub(crate) fn print(&self, out: &mut dyn Write, frames_max: usize) -> io::Result<()> {
+    /// Prints it as text, with at most so many frames, and memories run by run if `with_runs`.
+    pub(crate) fn print(
+        &self,
+        out: &mut dyn Write,
+        frames_max: usize,
+        with_runs: bool,
+    ) -> io::Result<()> {
         writeln!(out, "module    {}", self.module)?;
         if let Some(reason) = &self.module_missing {
             writeln!(
@@ -172,11 +186,18 @@ impl Listing {
                 pages,
                 page_bytes,
                 used_bytes,
+                map,
             } = memory;
             writeln!(
                 out,
-                "  {index}: {pages} pages of {page_bytes} bytes, {used_bytes} bytes in use"
+                "  {index}: {pages} pages of {page_bytes} bytes ({}), {} in use",
+                HumanBytes(pages.saturating_mul(*page_bytes)),
+                HumanBytes(*used_bytes)
             )?;
+            map.print_summary(out)?;
+            if with_runs {
+                map.print_runs(out)?;
+            }
         }
         writeln!(out, "\ntables")?;
         for ListedTable {
@@ -194,7 +215,7 @@ impl Listing {
         }
         writeln!(out, "\nhost state")?;
         for ListedSection { name, bytes } in &self.sections {
-            writeln!(out, "  {name}: {bytes} bytes")?;
+            writeln!(out, "  {name}: {}", HumanBytes(*bytes as u64))?;
         }
         Ok(())
     }
@@ -310,7 +331,7 @@ fn list_value(value: &Value, origin: Option<SlotOrigin>, module: &Module) -> Lis
     }
 }
 
-fn list_memory(memory: &MemoryContents) -> ListedMemory {
+fn list_memory(memory: &MemoryContents, map: MemoryMap) -> ListedMemory {
     let used_bytes = memory
         .blocks
         .iter()
@@ -320,6 +341,7 @@ fn list_memory(memory: &MemoryContents) -> ListedMemory {
         pages: memory.size.pages,
         page_bytes: memory.size.page_bytes,
         used_bytes,
+        map,
     }
 }
 

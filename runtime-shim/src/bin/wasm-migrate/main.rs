@@ -3,21 +3,32 @@
 //! Exit status: 0 success, 1 failure, 2 wrong usage; `run` and `resume` pass on the guest's own, 134 if
 //! it traps, and 75 ("try again later") if it was stopped and its snapshot written.
 
+mod arrival;
 mod checkpoint_files;
 mod checkpoints;
 mod completions;
 mod coredump;
 mod diff;
+mod doctor;
+mod engines;
+mod fork;
+mod freeze;
 mod inspect;
 mod keys;
 mod launch;
 mod listing;
+mod man;
+mod memory_map;
 mod module;
+mod notes;
 mod options;
 mod output;
+mod progress;
 mod resume;
 mod run;
 mod session;
+mod ship;
+mod soft_dirty;
 mod triggers;
 mod verify;
 
@@ -36,6 +47,9 @@ struct Cli {
     /// Say more; twice for everything. RUST_LOG is finer.
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
+    /// Say nothing but errors: no notes, warnings and progress.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
     /// When to use colours.
     #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     color: ColorChoice,
@@ -49,13 +63,18 @@ enum Command {
     Verify(verify::Arguments),
     Diff(diff::Arguments),
     Coredump(coredump::Arguments),
+    Freeze(freeze::Arguments),
+    Fork(fork::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 fn main() -> ExitCode {
     let matches = Cli::command().color(color_from_arguments()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    start_log(cli.verbose, cli.color);
+    notes::set_quiet(cli.quiet);
+    start_log(cli.verbose, cli.quiet, cli.color);
     let done = match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Resume(arguments) => resume::resume(arguments),
@@ -63,6 +82,10 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::verify(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Coredump(arguments) => coredump::coredump(&arguments),
+        Command::Freeze(arguments) => freeze::freeze(&arguments),
+        Command::Fork(arguments) => fork::fork(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Man(arguments) => man::man(&arguments, Cli::command()),
         Command::Completions(arguments) => {
             completions::completions(&arguments, &mut Cli::command());
             Ok(ExitCode::SUCCESS)
@@ -89,8 +112,9 @@ fn color_from_arguments() -> ColorChoice {
     }
 }
 
-fn start_log(verbose: u8, color: ColorChoice) {
+fn start_log(verbose: u8, quiet: bool, color: ColorChoice) {
     let level = match verbose {
+        _ if quiet => LevelFilter::Error,
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         _ => LevelFilter::Trace,

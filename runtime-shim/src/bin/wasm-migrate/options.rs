@@ -9,6 +9,7 @@ use wasm_migrate::{Compression, Tracking};
 
 use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
+use crate::ship::ShipOptions;
 use crate::triggers::Signal;
 
 /// What the guest gets from this host, and when it is stopped.
@@ -76,6 +77,8 @@ pub(crate) struct HostOptions {
         help_heading = "Checkpoints"
     )]
     pub(crate) dirty_tracking: Tracking,
+    #[command(flatten)]
+    pub(crate) ship: ShipOptions,
     #[command(flatten)]
     pub(crate) keys: WriteKeys,
 }

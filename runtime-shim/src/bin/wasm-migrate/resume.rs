@@ -1,26 +1,35 @@
 //! `wasm-migrate resume`: goes on with a program from its snapshot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
 use wasm_migrate::SnapshotChain;
 
+use crate::arrival::{self, Arrival, ArrivedGuest};
 use crate::keys::ReadKeys;
 use crate::launch::Launch;
 use crate::options::HostOptions;
 use crate::session::{Begin, Program, Session};
+use crate::ship::Shipping;
 
 /// Goes on with a program from its snapshot. The exit status is the guest's own; 134 if it traps, 75 if
 /// it was stopped and its snapshot written.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The snapshot.
+    /// The snapshot; `-` reads a guest, or a snapshot, from standard input.
     snapshot_file: PathBuf,
     /// The module, or a variant of it made from the same original [default: where it was].
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// With `-`: tell the source on standard output when the guest could run here, and run it when the source
+    /// lets go of it. For `--snapshot-command`.
+    #[arg(long)]
+    ack: bool,
+    /// Number this host so, instead of one more than the last one; greater than the snapshot's.
+    #[arg(long, value_name = "N")]
+    epoch: Option<u64>,
     #[command(flatten)]
     keys: ReadKeys,
     #[command(flatten)]
@@ -31,21 +40,67 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
         snapshot_file,
         module,
+        ack,
+        epoch,
         keys,
         host,
     } = arguments;
-    let chain = SnapshotChain::open(&snapshot_file, &keys.load()?)?;
+    let shipping = host.ship.shipping()?;
+    let keys = keys.load()?;
+    let mut arrived = None;
+    if snapshot_file == Path::new("-") {
+        let piped = shipping.as_ref().and_then(Shipping::guest_output);
+        let mut output = piped.unwrap_or_else(|| Box::new(std::io::stdout()));
+        match arrival::receive(&mut output)? {
+            Arrival::Guest(guest) => arrived = Some(guest),
+            Arrival::Ended(status) => {
+                shipping.map_or(Ok(()), |shipping| shipping.end(status))?;
+                return Ok(ExitCode::from(status));
+            }
+        }
+    }
+    let file = arrived.as_ref().map(ArrivedGuest::snapshot);
+    let chain = SnapshotChain::open(file.unwrap_or(&snapshot_file), &keys)?;
     let recorded = &chain.newest().snapshot().module;
-    let path = module.unwrap_or_else(|| PathBuf::from(&recorded.path));
-    let program = Program::read(path, host.stack_size)
-        .context("the snapshot's module is needed: name it with --module")?;
+    let shipped = arrived.as_mut().and_then(|guest| guest.module.take());
+    let program = match (module, shipped) {
+        (None, Some(wasm)) => {
+            let program = Program::new(PathBuf::from(&recorded.path), &wasm, host.stack_size)?;
+            if program.digest != recorded.digest {
+                anyhow::bail!("the module that came along is not the one that was running");
+            }
+            program
+        }
+        (named, _) => {
+            let path = named.unwrap_or_else(|| PathBuf::from(&recorded.path));
+            Program::read(path, host.stack_size)
+                .context("the snapshot's module is needed: name it with --module")?
+        }
+    };
     if program.digest != recorded.digest {
         log::info!(
             "`{}` is not the very file that was running",
             program.path.display()
         );
     }
-    session(program, chain, host)?
+    let last = chain.newest().header().epoch;
+    if let Some(epoch) = epoch.filter(|epoch| *epoch <= last) {
+        anyhow::bail!("host {last} has run this guest already: give --epoch more than {epoch}");
+    }
+    let mut session = session(program, chain, host, shipping)?;
+    if let Some(epoch) = epoch {
+        session = session.with_epoch(epoch);
+    }
+    if let Some(ArrivedGuest { mut departure, .. }) = arrived {
+        session = session.on_arrival(move || {
+            if let Err(error) = departure.wait(ack) {
+                // The guest has done nothing here, and its source has it still.
+                eprintln!("error: {error:#}");
+                std::process::exit(1);
+            }
+        });
+    }
+    session
         .run()
         .with_context(|| format!("`{}` cannot be resumed", snapshot_file.display()))
 }
@@ -55,8 +110,11 @@ pub(crate) fn session(
     program: Program,
     chain: SnapshotChain<'static>,
     mut host: HostOptions,
+    shipping: Option<Shipping>,
 ) -> anyhow::Result<Session> {
     let dirs = std::mem::take(&mut host.dirs);
-    let (launch, wasi) = Launch::from_sections(&chain.newest().snapshot().sections, dirs)?;
-    Session::new(program, launch, wasi, host, Begin::Resume(chain))
+    let sections = &chain.newest().snapshot().sections;
+    let (launch, wasi) = Launch::from_sections(sections, dirs, shipping.as_ref())?;
+    let begin = Begin::Resume(chain);
+    Ok(Session::new(program, launch, wasi, host, begin)?.with_shipping(shipping))
 }

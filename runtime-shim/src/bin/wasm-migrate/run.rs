@@ -10,9 +10,11 @@ use wasm_migrate::{SnapshotChain, abi};
 use crate::checkpoint_files::CheckpointFiles;
 use crate::keys::ReadKeys;
 use crate::launch::{Launch, Variable};
+use crate::notes::note;
 use crate::options::{HostOptions, variable};
 use crate::resume;
 use crate::session::{Begin, Program, Session};
+use crate::ship::Shipping;
 
 /// Runs a migratized module. The exit status is the guest's own; 134 if it traps, 75 if it was stopped
 /// and its snapshot written.
@@ -48,6 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         host,
         args,
     } = arguments;
+    let shipping = host.ship.shipping()?;
     let program = Program::read(module, host.stack_size)?;
     let has = |name: &str| program.guest.module().get_export(name).is_some();
     let prints_results = invoke.is_some();
@@ -72,14 +75,14 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if host.checkpoint_every.is_some() && !fresh {
         let files = CheckpointFiles::beside(&host.snapshot_path(&program.path));
         if let Some((path, chain)) = files.latest(&keys.load()?) {
-            return go_on(program, &launch, host, &path, chain);
+            return go_on(program, &launch, host, shipping, &path, chain);
         }
     }
     let name = program
         .path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into());
-    let mut wasi = launch.wasi()?.args(
+    let mut wasi = launch.wasi(shipping.as_ref())?.args(
         [name]
             .into_iter()
             .chain(launch.args.iter().cloned())
@@ -89,6 +92,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         wasi = wasi.env(name, value);
     }
     Session::new(program, launch, wasi.build(), host, Begin::Start)?
+        .with_shipping(shipping)
         .run()
         .context("the guest cannot be run")
 }
@@ -98,6 +102,7 @@ fn go_on(
     program: Program,
     launch: &Launch,
     host: HostOptions,
+    shipping: Option<Shipping>,
     path: &Path,
     chain: SnapshotChain<'static>,
 ) -> anyhow::Result<ExitCode> {
@@ -112,8 +117,10 @@ fn go_on(
              --fresh, or name other files with --snapshot"
         );
     }
-    eprintln!("going on from checkpoint `{shown}` of an earlier run; --fresh starts anew");
-    resume::session(program, chain, host)?
+    note(format_args!(
+        "going on from checkpoint `{shown}` of an earlier run; --fresh starts anew"
+    ));
+    resume::session(program, chain, host, shipping)?
         .run()
         .with_context(|| format!("`{shown}` cannot be resumed: --fresh starts anew"))
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use indicatif::HumanBytes;
 use wasm_migrate::wasi::{self, Exit, WasiCtx};
 use wasm_migrate::{
     Guest, GuestInstance, MemorySize, Migration, ModuleReference, Outcome, Pacing, Snapshot,
@@ -20,13 +21,15 @@ use crate::checkpoint_files::CheckpointFiles;
 use crate::checkpoints::Checkpoints;
 use crate::keys::LoadedKeys;
 use crate::launch::Launch;
+use crate::notes::note;
 use crate::options::HostOptions;
+use crate::ship::Shipping;
 use crate::triggers::{self, Reasons};
 
 /// Exit status after a trap, as from a process that aborts.
 const TRAPPED: u8 = 134;
 /// Exit status after a snapshot: "try again later".
-const SNAPSHOT_WRITTEN: u8 = 75;
+pub(crate) const SNAPSHOT_WRITTEN: u8 = 75;
 /// Native stack that host functions may use beside the guest's frames.
 const HOST_STACK_BYTES: usize = 16 << 20;
 
@@ -54,6 +57,22 @@ pub(crate) struct Session {
     keys: Arc<LoadedKeys>,
     reasons: Arc<Reasons>,
     checkpoints: Option<Checkpoints>,
+    shipping: Option<Shipping>,
+}
+
+/// How a call into the guest came to its end.
+enum Settled {
+    Finished(Vec<Val>),
+    /// The guest has left this process, which ends with this status.
+    Left(u8),
+}
+
+/// How a session came to its end, with the exit status.
+enum Ending {
+    /// The guest has ended.
+    Ended(u8),
+    /// It has not: it is in a snapshot, or elsewhere.
+    Left(u8),
 }
 
 struct Host {
@@ -65,6 +84,11 @@ impl Program {
     pub(crate) fn read(path: PathBuf, stack_bytes: usize) -> anyhow::Result<Self> {
         let wasm =
             std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        Self::new(path, &wasm, stack_bytes)
+    }
+
+    /// Compiles the module that is, or was, at this path.
+    pub(crate) fn new(path: PathBuf, wasm: &[u8], stack_bytes: usize) -> anyhow::Result<Self> {
         let mut config = Config::new();
         config
             .max_wasm_stack(stack_bytes)
@@ -80,11 +104,11 @@ impl Program {
             Err(error) => log::warn!("compiled code is not cached: {error:#}"),
         }
         let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
-        let guest = Guest::new(&engine, &wasm)
+        let guest = Guest::new(&engine, wasm)
             .with_context(|| format!("cannot load `{}`", path.display()))?;
         Ok(Self {
             path,
-            digest: *blake3::hash(&wasm).as_bytes(),
+            digest: *blake3::hash(wasm).as_bytes(),
             guest,
         })
     }
@@ -130,7 +154,24 @@ impl Session {
             keys,
             reasons: Arc::default(),
             checkpoints,
+            shipping: None,
         })
+    }
+
+    /// Sends the guest away when it is stopped.
+    pub(crate) fn with_shipping(self, shipping: Option<Shipping>) -> Self {
+        Self { shipping, ..self }
+    }
+
+    /// Has `arrived` called once the guest's stack is rebuilt, before the guest does anything.
+    pub(crate) fn on_arrival(mut self, arrived: impl FnOnce() + Send + 'static) -> Self {
+        self.store.data_mut().migration.on_arrival(arrived);
+        self
+    }
+
+    /// Numbers the host that runs the guest from now on.
+    pub(crate) fn with_epoch(self, epoch: u64) -> Self {
+        Self { epoch, ..self }
     }
 
     /// Runs the guest; the exit status is its own.
@@ -169,14 +210,23 @@ impl Session {
         self.warn_if_not_reached();
         let ended = ended.or_else(exit_status);
         if let Some(checkpoints) = self.checkpoints.take() {
-            let is_stopped = matches!(ended, Ok(code) if code == ExitCode::from(SNAPSHOT_WRITTEN));
-            checkpoints.finish(ended.is_ok() && !is_stopped);
+            checkpoints.finish(matches!(ended, Ok(Ending::Ended(_))));
         }
-        ended
+        match ended? {
+            Ending::Ended(status) => {
+                if let Some(shipping) = &self.shipping {
+                    shipping.end(status).context(
+                        "the other end of the pipe cannot be told that the guest has ended",
+                    )?;
+                }
+                Ok(ExitCode::from(status))
+            }
+            Ending::Left(status) => Ok(ExitCode::from(status)),
+        }
     }
 
     /// Calls what is left of the program's entries.
-    fn run_entries(&mut self, instance: &GuestInstance<Host>) -> wasmtime::Result<ExitCode> {
+    fn run_entries(&mut self, instance: &GuestInstance<Host>) -> wasmtime::Result<Ending> {
         let mut entries = self.launch.entries.clone();
         let mut resumed = None;
         if let Begin::Resume(chain) = std::mem::replace(&mut self.begin, Begin::Start) {
@@ -204,36 +254,37 @@ impl Session {
                 }
             };
             match self.settle(instance, entry, outcome)? {
-                Some(results) => values = results,
-                None => return Ok(ExitCode::from(SNAPSHOT_WRITTEN)),
+                Settled::Finished(results) => values = results,
+                Settled::Left(status) => return Ok(Ending::Left(status)),
             }
         }
         if self.launch.prints_results {
-            let mut out = std::io::stdout().lock();
+            let piped = self.shipping.as_ref().and_then(Shipping::guest_output);
+            let mut out = piped.unwrap_or_else(|| Box::new(std::io::stdout()));
             values
                 .iter()
                 .try_for_each(|value| writeln!(out, "{}", text(value)))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Ending::Ended(0))
     }
 
-    /// Sees a call to its end; `None` if that is a snapshot.
+    /// Sees a call to its end.
     fn settle(
         &mut self,
         instance: &GuestInstance<Host>,
         entry: &str,
         mut outcome: Outcome,
-    ) -> wasmtime::Result<Option<Vec<Val>>> {
+    ) -> wasmtime::Result<Settled> {
         loop {
             match outcome {
-                Outcome::Finished(results) => return Ok(Some(results)),
+                Outcome::Finished(results) => return Ok(Settled::Finished(results)),
                 Outcome::Suspended if self.reasons.take_checkpoint() && !self.is_at_poll() => {
                     if let Err(error) = self.write_checkpoint(instance, entry) {
                         eprintln!("a checkpoint was not written, the guest goes on: {error:#}");
                     }
                 }
                 Outcome::Suspended => match self.write_snapshot(instance, entry) {
-                    Ok(()) => return Ok(None),
+                    Ok(status) => return Ok(Settled::Left(status)),
                     Err(error) => {
                         eprintln!("no snapshot was written, the guest goes on: {error:#}");
                     }
@@ -265,11 +316,12 @@ impl Session {
         })
     }
 
+    /// Writes the guest to a file, and sends it away if that is wanted. An error leaves it to this process.
     fn write_snapshot(
         &mut self,
         instance: &GuestInstance<Host>,
         entry: &str,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<u8> {
         let snapshot = self.snapshot(instance, entry)?;
         let frames = snapshot.state.frames.len();
         let path = self.host.snapshot_path(&self.program.path);
@@ -279,12 +331,19 @@ impl Session {
         };
         let views = instance.memories(&self.store);
         let Written { bytes, .. } = snapshot.with_memories(views).write(&path, options)?;
-        eprintln!(
-            "snapshot written to `{path}` ({bytes} bytes, {frames} frames); \
+        if let Some(shipping) = &self.shipping {
+            return shipping.ship(&path, &self.program.path).inspect_err(|_| {
+                // The guest goes on here: it must not be resumed elsewhere as well.
+                let _ = std::fs::remove_file(&path);
+            });
+        }
+        note(format_args!(
+            "snapshot written to `{path}` ({bytes}, {frames} frames); \
              go on with: wasm-migrate resume {path}",
-            path = path.display()
-        );
-        Ok(())
+            path = path.display(),
+            bytes = HumanBytes(bytes)
+        ));
+        Ok(SNAPSHOT_WRITTEN)
     }
 
     /// The stopped guest with everything that its host knows of it, without memory contents.
@@ -339,14 +398,14 @@ impl Session {
 }
 
 /// The exit status that an error of the guest stands for; other errors stay errors.
-fn exit_status(error: wasmtime::Error) -> anyhow::Result<ExitCode> {
+fn exit_status(error: wasmtime::Error) -> anyhow::Result<Ending> {
     if let Some(Exit(status)) = error.downcast_ref::<Exit>() {
         // Only the low byte reaches the parent process, as from any process.
-        return Ok(ExitCode::from((*status & 0xff) as u8));
+        return Ok(Ending::Ended((*status & 0xff) as u8));
     }
     if error.is::<Trap>() {
         eprintln!("the guest trapped: {error:?}");
-        return Ok(ExitCode::from(TRAPPED));
+        return Ok(Ending::Ended(TRAPPED));
     }
     Err(error.into())
 }
