@@ -1,10 +1,14 @@
 //! The description section: what was decided about frames and state, for hosts to read.
 
 use indexmap::IndexSet;
-use wasm_migrate_abi::{Description, Function, GlobalState, SafePoint, Slot, TableState};
+use wasm_migrate_abi::{
+    Description, Fingerprint, Function, GlobalState, SafePoint, Slot, TableState,
+};
 
 use crate::analysis::Frame;
+use crate::error::Error;
 use crate::features;
+use crate::fingerprint::Identities;
 use crate::module::Module;
 use crate::pipeline::Rewritten;
 use crate::plan::{Plan, count32};
@@ -13,32 +17,31 @@ use crate::plan::{Plan, count32};
 pub(crate) fn describe(
     module: &Module<'_>,
     plan: &Plan,
+    identities: &Identities,
     wrappers: &[(u32, Frame)],
     functions: &[Rewritten],
-) -> Description {
+) -> Result<Description, Error> {
     let globals = (0..)
         .zip(&module.globals)
         .filter(|(_, global)| global.mutable);
     let tables = plan.captured_tables.iter();
     let no_offsets = [0; 2];
-    let imported = wrappers
-        .iter()
-        .map(|(index, frame)| describe_function(module, plan, *index, 0, frame, &no_offsets));
+    let imported = wrappers.iter().map(|(index, frame)| Function {
+        code: identities.function(*index),
+        ..describe_function(module, plan, *index, 0, frame, &no_offsets)
+    });
     let defined = functions.iter().filter_map(|function| {
         let (frame, offsets) = function.frame.as_ref()?;
         let start = count32(function.original.start);
-        Some(describe_function(
-            module,
-            plan,
-            function.index,
-            start,
-            frame,
-            offsets,
-        ))
+        Some(Function {
+            code: function.code,
+            ..describe_function(module, plan, function.index, start, frame, offsets)
+        })
     });
     let value_type = |ty| features::value_type(ty).expect("refused when the module was read");
-    Description {
+    Ok(Description {
         original_digest: *blake3::hash(module.bytes).as_bytes(),
+        parts: identities.parts(module, plan)?,
         globals: globals
             .map(|(index, global)| GlobalState {
                 index,
@@ -59,7 +62,7 @@ pub(crate) fn describe(
             .collect(),
         function_refs: plan.function_refs.clone(),
         functions: imported.chain(defined).collect(),
-    }
+    })
 }
 
 fn describe_function(
@@ -83,6 +86,7 @@ fn describe_function(
         .collect();
     Function {
         index,
+        code: Fingerprint::default(),
         offset,
         resume_slot: plan.resume_slot(module, index),
         slots: frame

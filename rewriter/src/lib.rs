@@ -20,6 +20,7 @@ mod emit;
 mod encode;
 mod error;
 mod features;
+mod fingerprint;
 mod instrument;
 mod ir;
 mod lift;

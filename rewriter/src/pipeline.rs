@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use rayon::prelude::*;
+use wasm_migrate_abi::Fingerprint;
 
 use crate::analysis::{self, Frame, Suspension};
 use crate::copy::copy;
@@ -13,6 +14,7 @@ use crate::describe;
 use crate::emit;
 use crate::error::Error;
 use crate::features;
+use crate::fingerprint::Identities;
 use crate::instrument::{instrument, wrapper_frame};
 use crate::lift::lift;
 use crate::module::{Body, Module, position, unsupported};
@@ -47,6 +49,8 @@ pub(crate) struct Rewritten {
     pub(crate) unlikely: Vec<u32>,
     /// What it saves, if it can be on a saved stack, with the byte offset of each safe point in the body.
     pub(crate) frame: Option<(Frame, Vec<u32>)>,
+    /// Of the original's code; 0 if it can never be on a saved stack.
+    pub(crate) code: Fingerprint,
 }
 
 pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
@@ -56,8 +60,9 @@ pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
     let suspension = analysis::suspension(&module, &code, &blocking);
     let plan = Plan::new(&module, &code, &suspension, blocking);
     let wrappers = wrapper_frames(&module, &plan)?;
-    let functions = rewrite(&module, &suspension, &plan)?;
-    let description = describe::describe(&module, &plan, &wrappers, &functions);
+    let identities = Identities::new(&module);
+    let functions = rewrite(&module, &suspension, &plan, &identities)?;
+    let description = describe::describe(&module, &plan, &identities, &wrappers, &functions)?;
     let report = Report::new(&module, &suspension, &functions, bytes.len());
     let (wasm, warnings) = emit::emit(&module, &plan, functions, &description)?;
     validate(&wasm)?;
@@ -99,11 +104,12 @@ fn rewrite(
     module: &Module<'_>,
     suspension: &Suspension,
     plan: &Plan,
+    identities: &Identities,
 ) -> Result<Vec<Rewritten>, Error> {
     let rewritten: Vec<Result<Rewritten, Error>> = module
         .bodies
         .par_iter()
-        .map(|body| rewrite_function(module, body, suspension, plan))
+        .map(|body| rewrite_function(module, body, suspension, plan, identities))
         .collect();
     rewritten.into_iter().collect()
 }
@@ -113,6 +119,7 @@ fn rewrite_function(
     body: &Body<'_>,
     suspension: &Suspension,
     plan: &Plan,
+    identities: &Identities,
 ) -> Result<Rewritten, Error> {
     let index = body.validate.index;
     let range = body.body.range();
@@ -125,6 +132,7 @@ fn rewrite_function(
             body,
             unlikely: Vec::new(),
             frame: None,
+            code: Fingerprint::default(),
         });
     }
     let function = lift(module, body, suspension)?;
@@ -157,6 +165,7 @@ fn rewrite_function(
         body: new.bytes,
         unlikely: new.unlikely,
         frame: Some((frame, offsets)),
+        code: identities.code(module, &function),
     })
 }
 

@@ -10,8 +10,9 @@ use wasm_migrate_abi::{Description, ValueType};
 
 use crate::engine::Instance;
 use crate::error::{CaptureError, ProtocolError, ResumeError};
+use crate::fit::{self, Requirements};
 use crate::memory::Measured;
-use crate::snapshot::hex;
+use crate::names::Names;
 use crate::stack::{RawStack, check_frame, decode_value, encode_value};
 use crate::state::{Frame, Image, State, TableContents, Value};
 
@@ -23,6 +24,7 @@ pub(crate) type FillMemory<'f> =
 pub(crate) fn capture(
     instance: &mut impl Instance,
     description: &Description,
+    names: &Names,
     stack: &RawStack,
     entry: &str,
 ) -> Result<Image, CaptureError> {
@@ -52,6 +54,7 @@ pub(crate) fn capture(
     let memories = memories.collect::<Result<_, CaptureError>>()?;
     Ok(State {
         original_digest: description.original_digest,
+        requirements: Requirements::new(description, names, &frames)?,
         entry: entry.to_owned(),
         frames,
         globals,
@@ -62,15 +65,18 @@ pub(crate) fn capture(
     })
 }
 
-/// Checks that a state can be put into an instance.
+/// Checks that a state can be put into an instance; answers its frames as the module numbers its functions.
 pub(crate) fn check<M: Measured>(
     instance: &mut impl Instance,
     description: &Description,
+    names: &Names,
     state: &State<M>,
-) -> Result<(), ResumeError> {
-    check_counts(description, state)?;
+) -> Result<Vec<Frame>, ResumeError> {
+    let frames = fit::frames_in(description, names, state)?;
+    check_counts(description, state, &frames)?;
     check_functions(instance, description, state)?;
-    check_sizes(instance, description, state)
+    check_sizes(instance, description, state)?;
+    Ok(frames)
 }
 
 /// Puts a checked state into an instance, its memories by `fill`; answers the stack that is to be rebuilt.
@@ -79,6 +85,7 @@ pub(crate) fn restore<M: Measured>(
     instance: &mut impl Instance,
     description: &Description,
     state: &State<M>,
+    frames: &[Frame],
     fill: &mut FillMemory<'_>,
 ) -> Result<RawStack, ResumeError> {
     for (index, memory) in (0..).zip(&state.memories) {
@@ -116,12 +123,12 @@ pub(crate) fn restore<M: Measured>(
     );
     instance.load_words(words)?;
 
-    let functions = live_functions(&state.frames);
+    let functions = live_functions(frames);
     if !functions.is_empty() {
         instance.write_references(&functions)?;
     }
     let references = functions.iter().copied().zip(0..).collect();
-    Ok(RawStack::from_frames(&state.frames, &references))
+    Ok(RawStack::from_frames(frames, &references))
 }
 
 /// Functions that frames refer to, each once.
@@ -141,24 +148,20 @@ pub(crate) fn live_functions(frames: &[Frame]) -> Vec<u32> {
 pub(crate) fn check_counts<M>(
     description: &Description,
     state: &State<M>,
+    frames: &[Frame],
 ) -> Result<(), ResumeError> {
     // Destructured without `..`: a new part of the state must be checked or excused here.
     let State {
-        original_digest,
+        original_digest: _,
+        requirements: _,
         entry: _,
-        frames,
+        frames: _,
         globals,
         data_drops,
         element_drops,
         tables,
         memories,
     } = state;
-    if *original_digest != description.original_digest {
-        return Err(ResumeError::WrongModule {
-            expected: hex(&description.original_digest),
-            found: hex(original_digest),
-        });
-    }
     let counts = [
         ("mutable globals", globals.len(), description.globals.len()),
         (

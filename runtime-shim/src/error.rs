@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::fit::{Change, List};
+
 /// The guest's calls to its migration imports make no sense together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -86,16 +88,19 @@ pub enum CaptureError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// The state belongs to another module.
+    /// The state belongs to another module, and what it relies on is not the same in this one.
     #[error(
-        "the snapshot was taken from another program: its original has digest {found}, this module's \
-         original {expected}"
+        "the snapshot was taken from {}, and what it relies on is not the same in this module:{}",
+        predecessor(expected, found),
+        List(changes)
     )]
-    WrongModule {
+    OtherModule {
         /// This module's original, in hex.
         expected: String,
-        /// The snapshot's original, in hex.
+        /// The snapshot's original, in hex; if it is the same, the module was made with other options.
         found: String,
+        /// What is not the same.
+        changes: Vec<Change>,
     },
     /// The state does not fit the module's description.
     #[error(
@@ -125,4 +130,15 @@ pub enum ResumeError {
     /// The engine failed while the state was written; the instance must be thrown away.
     #[error("the engine could not write the guest's state: {0}")]
     Engine(#[from] EngineError),
+}
+
+fn predecessor(expected: &str, found: &str) -> String {
+    if expected == found {
+        "a module that was made with other options".to_owned()
+    } else {
+        format!(
+            "another program or another version of it (its original has digest {found}, this module's \
+             {expected})"
+        )
+    }
 }

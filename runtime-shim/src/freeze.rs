@@ -30,9 +30,10 @@ use std::collections::HashMap;
 
 use wasm_migrate_abi::START;
 
-use crate::driver::check_counts;
+use crate::driver::{check_counts, live_functions};
+use crate::fit::frames_in;
 use crate::names::read_description;
-use crate::state::State;
+use crate::state::{Frame, State};
 use crate::wasi::StandaloneFiles;
 
 use files::FilePlan;
@@ -71,13 +72,14 @@ pub fn freeze(
     state: &State,
     options: &FreezeOptions<'_>,
 ) -> Result<Frozen, FreezeError> {
-    let (description, _) = read_description(wasm)?;
-    check_counts(&description, state)?;
+    let (description, names) = read_description(wasm)?;
+    let frames = frames_in(&description, &names, state)?;
+    check_counts(&description, state, &frames)?;
     let survey = Survey::read(wasm)?;
     survey.check_sizes(&description, state)?;
     let functions = survey.functions_by_original(&description);
-    let references = References::of(state);
-    let words = words::of_state(&description, state, &references.places)?;
+    let references = References::of(&frames);
+    let words = words::of_state(&description, state, &frames, &references.places)?;
     let plan = options
         .files
         .map(|files| FilePlan::new(files, &survey, state))
@@ -113,8 +115,8 @@ struct References {
 }
 
 impl References {
-    fn of(state: &State) -> Self {
-        let functions = crate::driver::live_functions(&state.frames);
+    fn of(frames: &[Frame]) -> Self {
+        let functions = live_functions(frames);
         let places = functions.iter().copied().zip(0..).collect();
         Self { functions, places }
     }

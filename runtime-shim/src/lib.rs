@@ -23,6 +23,7 @@ mod dirty;
 mod driver;
 mod engine;
 mod error;
+mod fit;
 mod freeze;
 mod memory;
 mod migration;
@@ -41,6 +42,7 @@ pub use engine::wasmtime::{
     Error, ExternRefCodec, Guest, GuestInstance, Outcome, SuspendPoint, suspend_point,
 };
 pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
+pub use fit::{Change, RequiredFunction, Requirements};
 pub use freeze::{FreezeError, FreezeOptions, Frozen, freeze};
 pub use memory::{
     BLOCK_BYTES, Block, ChangedPages, Measured, Memory, MemoryContents, MemorySize, MemoryView,

@@ -2,6 +2,7 @@
 
 use wasm_migrate_abi::ValueType;
 
+use crate::fit::Requirements;
 use crate::memory::{MemoryContents, MemorySize};
 
 /// The whole state of a stopped guest. Indices are those of the original module. `M` is what there is of a
@@ -10,6 +11,8 @@ use crate::memory::{MemoryContents, MemorySize};
 pub struct State<M = MemoryContents> {
     /// BLAKE3 digest of the original module.
     pub original_digest: [u8; 32],
+    /// What a module must be like to go on with this state.
+    pub requirements: Requirements,
     /// Export that the host called and that is on the stack.
     pub entry: String,
     /// The call stack, outermost frame first.
@@ -36,6 +39,7 @@ impl<M> State<M> {
         // Destructured without `..`: a new field must be taken along.
         let Self {
             original_digest,
+            requirements,
             entry,
             frames,
             globals,
@@ -46,6 +50,7 @@ impl<M> State<M> {
         } = self;
         State {
             original_digest,
+            requirements,
             entry,
             frames,
             globals,

@@ -346,7 +346,9 @@ fn a_state_that_does_not_fit_is_refused_before_anything_is_written() {
         state
     };
     let bad = [
-        forge(|state| state.original_digest[0] ^= 1),
+        forge(|state| state.requirements.parts.globals.0[0] ^= 1),
+        forge(|state| state.requirements.functions[0].code.0[0] ^= 1),
+        forge(|state| state.requirements.functions.clear()),
         forge(|state| state.frames.clear()),
         forge(|state| state.frames[0].function = 1_000),
         forge(|state| state.frames[0].safe_point = 1_000),

@@ -11,8 +11,8 @@ use ed25519_dalek::pkcs8::spki::EncodePublicKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use tempfile::TempDir;
 use wasm_migrate::{
-    Identities, MemoryContents, MemoryView, ModuleReference, ReadOptions, Recipients, Signer,
-    Snapshot, SnapshotError, State, TrustedKeys, WriteOptions,
+    Identities, MemoryContents, MemoryView, ModuleReference, ReadOptions, Recipients, Requirements,
+    Signer, Snapshot, SnapshotError, State, TrustedKeys, WriteOptions,
 };
 
 /// Key files of two people, `a` and `b`.
@@ -44,6 +44,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         state: State {
             original_digest: [7; 32],
+            requirements: Requirements::default(),
             entry: "run".to_owned(),
             frames: Vec::new(),
             globals: Vec::new(),

@@ -4,10 +4,11 @@ use std::io::Cursor;
 use std::path::Path;
 
 use testsuite::snapshots::{check, repair};
+use wasm_migrate::abi::{Fingerprint, Parts};
 use wasm_migrate::{
     ChangedPages, Compression, Frame, HEADER_BYTES, MemoryContents, MemoryView, ModuleReference,
-    PAGE_BYTES, Page, ParentReference, ReadOptions, Snapshot, SnapshotError, SnapshotReader, State,
-    TableContents, Tracking, Value, WriteOptions, Written,
+    PAGE_BYTES, Page, ParentReference, ReadOptions, RequiredFunction, Requirements, Snapshot,
+    SnapshotError, SnapshotReader, State, TableContents, Tracking, Value, WriteOptions, Written,
 };
 
 /// How everything is written that does not say otherwise.
@@ -51,6 +52,26 @@ fn snapshot() -> Snapshot {
     Snapshot {
         state: State {
             original_digest: [7; 32],
+            requirements: Requirements {
+                parts: Parts {
+                    tables: Fingerprint([3; 8]),
+                    ..Parts::default()
+                },
+                functions: vec![
+                    RequiredFunction {
+                        index: 5,
+                        name: Some("main".to_owned()),
+                        code: Fingerprint([1; 8]),
+                        safe_points: Fingerprint([2; 8]),
+                    },
+                    RequiredFunction {
+                        index: 6,
+                        name: None,
+                        code: Fingerprint([4; 8]),
+                        safe_points: Fingerprint([5; 8]),
+                    },
+                ],
+            },
             entry: "run".to_owned(),
             frames: vec![
                 Frame {

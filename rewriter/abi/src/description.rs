@@ -13,6 +13,7 @@ use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use serde::{Deserialize, Serialize};
 
 use crate::ABI_VERSION;
+use crate::fingerprint::{Fingerprint, Parts};
 
 const COMPRESSION_LEVEL: u8 = 6;
 /// Far more than a module that engines accept can need.
@@ -24,6 +25,8 @@ const FIELDS_MAX: usize = 1 << 28;
 pub struct Description {
     /// BLAKE3 digest of the original module's bytes.
     pub original_digest: [u8; 32],
+    /// What states rely on besides the functions on their stacks.
+    pub parts: Parts,
     /// Mutable globals, imported ones too, in index order.
     pub globals: Vec<GlobalState>,
     /// Data segments that `data.drop` names, in index order.
@@ -83,6 +86,8 @@ pub enum ValueType {
 pub struct Function {
     /// Function index.
     pub index: u32,
+    /// Its type, locals and code, and what it calls.
+    pub code: Fingerprint,
     /// Byte offset of the function's body in the original module; 0 for an import.
     pub offset: u32,
     /// What `load_callee` answers when the next frame belongs to this function, if it can be reached

@@ -67,13 +67,18 @@
 //! asks for the same words in the same order and drops the segments that were dropped.
 
 mod description;
+mod fingerprint;
 pub use description::{
     DecodeError, Description, Function, GlobalState, SafePoint, SafePointKind, Slot, SlotOrigin,
     TableState, ValueType,
 };
+pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint, Parts};
 
 /// Version of this contract. A host refuses modules and snapshots of another version.
-pub const ABI_VERSION: u32 = 1;
+///
+/// * 1: the first.
+/// * 2: the description holds fingerprints, so that a state can be resumed in a patched module.
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the custom section that holds the encoded [`Description`].
 pub const DESCRIPTION_SECTION: &str = "wasm_migrate";

@@ -21,7 +21,7 @@ use super::FreezeError;
 use super::layout::count32;
 use crate::driver::is_reference;
 use crate::stack::encode_value;
-use crate::state::State;
+use crate::state::{Frame, State};
 
 /// Words in a function of constants.
 const WORDS_PER_CHUNK: usize = 256;
@@ -34,6 +34,7 @@ const FRAME_HEADER_WORDS: i32 = 2;
 pub(super) fn of_state(
     description: &Description,
     state: &State,
+    frames: &[Frame],
     references: &HashMap<u32, u32>,
 ) -> Result<Vec<u64>, FreezeError> {
     let mut words = Vec::new();
@@ -44,7 +45,7 @@ pub(super) fn of_state(
     }
     let drops = state.data_drops.iter().chain(&state.element_drops);
     words.extend(drops.map(|dropped| u64::from(*dropped)));
-    for frame in &state.frames {
+    for frame in frames {
         let function = description.function(frame.function);
         let slot = function.and_then(|function| function.resume_slot);
         words.push(u64::from(frame.function) | u64::from(frame.safe_point) << 32);

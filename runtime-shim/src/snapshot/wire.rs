@@ -10,9 +10,11 @@ use std::fmt;
 use serde::de::{Deserializer, Visitor};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
+use wasm_migrate_abi::{Fingerprint, Parts};
 
 use super::header::Header;
 use super::{ModuleReference, ParentReference, Snapshot, SnapshotError};
+use crate::fit::{RequiredFunction, Requirements};
 use crate::memory::{Measured, MemorySize};
 use crate::state::{Frame, State, TableContents, Value};
 
@@ -23,6 +25,9 @@ struct Body<'a> {
     #[serde(borrow)]
     module_path: Cow<'a, str>,
     module_digest: [u8; 32],
+    parts: Parts,
+    #[serde(borrow)]
+    functions: Vec<WireFunction<'a>>,
     #[serde(borrow)]
     entry: Cow<'a, str>,
     #[serde(borrow)]
@@ -36,6 +41,15 @@ struct Body<'a> {
     memories: Vec<WireMemory>,
     #[serde(borrow)]
     sections: Vec<(Cow<'a, str>, Bytes<'a>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireFunction<'a> {
+    index: u32,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    code: Fingerprint,
+    safe_points: Fingerprint,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,6 +128,7 @@ pub(super) fn encode<M: Measured>(
     } = snapshot;
     let State {
         original_digest: _, // in the header
+        requirements: Requirements { parts, functions },
         entry,
         frames,
         globals,
@@ -126,6 +141,8 @@ pub(super) fn encode<M: Measured>(
         parent: parent.map(|parent| (Cow::Borrowed(parent.name.as_str()), parent.id)),
         module_path: Cow::Borrowed(path),
         module_digest: *digest,
+        parts: *parts,
+        functions: functions.iter().map(wire_function).collect(),
         entry: Cow::Borrowed(entry),
         frames: frames.iter().map(wire_frame).collect(),
         globals: globals.iter().map(wire_value).collect(),
@@ -180,6 +197,10 @@ pub(super) fn decode(
     let snapshot = Snapshot {
         state: State {
             original_digest: header.original_digest,
+            requirements: Requirements {
+                parts: body.parts,
+                functions: body.functions.into_iter().map(function).collect(),
+            },
             entry: body.entry.into_owned(),
             frames: body.frames.iter().map(frame).collect(),
             globals: body.globals.iter().map(value).collect(),
@@ -215,6 +236,36 @@ pub(super) fn from_bytes<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T
             "{} bytes are left over",
             rest.len()
         ))),
+    }
+}
+
+fn wire_function(function: &RequiredFunction) -> WireFunction<'_> {
+    let RequiredFunction {
+        index,
+        name,
+        code,
+        safe_points,
+    } = function;
+    WireFunction {
+        index: *index,
+        name: name.as_deref().map(Cow::Borrowed),
+        code: *code,
+        safe_points: *safe_points,
+    }
+}
+
+fn function(function: WireFunction<'_>) -> RequiredFunction {
+    let WireFunction {
+        index,
+        name,
+        code,
+        safe_points,
+    } = function;
+    RequiredFunction {
+        index,
+        name: name.map(Cow::into_owned),
+        code,
+        safe_points,
     }
 }
 

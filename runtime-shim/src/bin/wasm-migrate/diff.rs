@@ -80,6 +80,7 @@ fn compare(a: &Snapshot, b: &Snapshot) -> Difference {
         tables,
         memories,
         original_digest: _, // equal
+        requirements: _,    // of the frames
         entry: _,           // the outermost frame
     } = &a.state;
     let pairs = frames.iter().zip(&b.state.frames);

@@ -20,7 +20,8 @@ use crate::ship::Shipping;
 pub(crate) struct Arguments {
     /// The snapshot; `-` reads a guest, or a snapshot, from standard input.
     snapshot_file: PathBuf,
-    /// The module, or a variant of it made from the same original [default: where it was].
+    /// The module: also one made with other options or from a patched original, if all that the snapshot
+    /// relies on is the same [default: where it was].
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
     /// With `-`: tell the source on standard output when the guest could run here, and run it when the source
@@ -77,7 +78,12 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 .context("the snapshot's module is needed: name it with --module")?
         }
     };
-    if program.digest != recorded.digest {
+    if program.guest.description().original_digest != chain.newest().header().original_digest {
+        log::warn!(
+            "`{}` is another version of the program that was running",
+            program.path.display()
+        );
+    } else if program.digest != recorded.digest {
         log::info!(
             "`{}` is not the very file that was running",
             program.path.display()

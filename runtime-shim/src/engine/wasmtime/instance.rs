@@ -177,7 +177,8 @@ impl<T: 'static> GuestInstance<T> {
             instance: self,
             store: scope.as_context_mut(),
         };
-        let image = driver::capture(&mut adapter, self.guest.description(), &stack, entry);
+        let (description, names) = (self.guest.description(), self.guest.names());
+        let image = driver::capture(&mut adapter, description, names, &stack, entry);
         drop(scope);
         self.migration(&mut store).put_stopped(stack);
         Ok(image?)
@@ -230,8 +231,8 @@ impl<T: 'static> GuestInstance<T> {
             instance: self,
             store: scope.as_context_mut(),
         };
-        driver::check(&mut adapter, description, state)?;
-        let restored = driver::restore(&mut adapter, description, state, &mut fill);
+        let frames = driver::check(&mut adapter, description, self.guest.names(), state)?;
+        let restored = driver::restore(&mut adapter, description, state, &frames, &mut fill);
         drop(scope);
         let migration = self.migration(&mut store);
         let rewind = match restored {
