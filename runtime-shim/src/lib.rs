@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod fit;
 mod freeze;
+mod host;
 mod memory;
 mod migration;
 mod names;
@@ -44,6 +45,10 @@ pub use engine::wasmtime::{
 pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
 pub use fit::{Change, RequiredFunction, Requirements};
 pub use freeze::{FreezeError, FreezeOptions, Frozen, freeze};
+pub use host::{
+    HostError, HostState, HostStateError, Section, SectionVersion, Sections, abort_host,
+    activate_host, restore_host, snapshot_host,
+};
 pub use memory::{
     BLOCK_BYTES, Block, ChangedPages, Measured, Memory, MemoryContents, MemorySize, MemoryView,
     PAGE_BYTES, PageRef,

@@ -16,6 +16,9 @@
 //! answered before the stop; it neither counts nor stops again, else a guest that is stopped at every
 //! poll would never get on.
 
+use std::any::Any;
+use std::fmt;
+
 use crate::controller::Controller;
 use crate::error::ProtocolError;
 use crate::pacing::{Pacer, Pacing};
@@ -36,15 +39,37 @@ pub struct Migration {
     /// The next poll is the safe point of the resume.
     resumed: bool,
     on_arrival: Arrival,
+    /// To be called when the stack is rebuilt.
+    rebuilt_hook: Option<RebuiltHook>,
+    epoch: u64,
 }
 
 /// What is to happen once a stack is rebuilt.
 #[derive(Default)]
 struct Arrival(Option<Box<dyn FnOnce() + Send>>);
 
-impl std::fmt::Debug for Arrival {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Arrival").field(&self.0.is_some()).finish()
+    }
+}
+
+/// What is to be done, to the store's data, as soon as the guest's stack is rebuilt.
+pub(crate) struct RebuiltHook(Box<dyn FnOnce(&mut dyn Any) + Send + Sync>);
+
+impl RebuiltHook {
+    pub(crate) fn new(hook: impl FnOnce(&mut dyn Any) + Send + Sync + 'static) -> Self {
+        Self(Box::new(hook))
+    }
+
+    pub(crate) fn call(self, data: &mut dyn Any) {
+        (self.0)(data);
+    }
+}
+
+impl fmt::Debug for RebuiltHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RebuiltHook")
     }
 }
 
@@ -81,6 +106,8 @@ impl Migration {
             instance_words: None,
             resumed: false,
             on_arrival: Arrival::default(),
+            rebuilt_hook: None,
+            epoch: 1,
         }
     }
 
@@ -123,6 +150,12 @@ impl Migration {
     /// Did a restore fail halfway?
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.phase, Phase::Broken)
+    }
+
+    /// How many hosts have run the guest, one after the other, this one included.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     // What the imports do.
@@ -207,6 +240,14 @@ impl Migration {
         self.rewind()?.callee()
     }
 
+    /// What is to be done now, if the stack has just been rebuilt.
+    pub(crate) fn on_rebuilt(&mut self) -> Option<RebuiltHook> {
+        match &self.phase {
+            Phase::Rewinding { stack, .. } if stack.is_done() => self.rebuilt_hook.take(),
+            _ => None,
+        }
+    }
+
     fn rewind(&mut self) -> Result<&mut Rewind, ProtocolError> {
         match &mut self.phase {
             Phase::Rewinding { stack, .. } => Ok(stack),
@@ -287,6 +328,20 @@ impl Migration {
     /// A restore failed halfway: the guest's state is neither one nor the other.
     pub(crate) fn break_down(&mut self) {
         self.phase = Phase::Broken;
+    }
+
+    /// Has `hook` called as soon as a stack is rebuilt.
+    pub(crate) fn set_rebuilt_hook(&mut self, hook: RebuiltHook) {
+        self.rebuilt_hook = Some(hook);
+    }
+
+    /// The hook, if it has not been called.
+    pub(crate) fn take_rebuilt_hook(&mut self) -> Option<RebuiltHook> {
+        self.rebuilt_hook.take()
+    }
+
+    pub(crate) fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// The guest is about to be called to rebuild its stack.

@@ -17,7 +17,6 @@ mod reader;
 mod source;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -36,6 +35,7 @@ use chunks::{PageIndex, write_chunks};
 use eager::EagerFile;
 use pages::PageMap;
 
+use crate::host::Sections;
 use crate::memory::{Memory, MemoryContents};
 use crate::state::State;
 
@@ -48,7 +48,7 @@ pub struct Snapshot<M = MemoryContents> {
     /// The migratized module that was running.
     pub module: ModuleReference,
     /// State of the host by name: arguments, environment, open files. Opaque here.
-    pub sections: BTreeMap<String, Vec<u8>>,
+    pub sections: Sections,
     /// How many hosts have run the guest, one after the other.
     pub epoch: u64,
 }

@@ -12,7 +12,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use tempfile::TempDir;
 use wasm_migrate::{
     Identities, MemoryContents, MemoryView, ModuleReference, ReadOptions, Recipients, Requirements,
-    Signer, Snapshot, SnapshotError, State, TrustedKeys, WriteOptions,
+    Section, SectionVersion, Signer, Snapshot, SnapshotError, State, TrustedKeys, WriteOptions,
 };
 
 /// Key files of two people, `a` and `b`.
@@ -60,7 +60,15 @@ fn snapshot() -> Snapshot {
             path: "program.wasm".to_owned(),
             digest: [9; 32],
         },
-        sections: [("secret".to_owned(), b"a very secret word".to_vec())].into(),
+        sections: [(
+            "secret".to_owned(),
+            Section {
+                version: SectionVersion::new(1, 0),
+                is_required: true,
+                bytes: b"a very secret word".to_vec(),
+            },
+        )]
+        .into(),
         epoch: 1,
     }
 }

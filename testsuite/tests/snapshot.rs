@@ -7,8 +7,9 @@ use testsuite::snapshots::{check, repair};
 use wasm_migrate::abi::{Fingerprint, Parts};
 use wasm_migrate::{
     ChangedPages, Compression, Frame, HEADER_BYTES, MemoryContents, MemoryView, ModuleReference,
-    PAGE_BYTES, Page, ParentReference, ReadOptions, RequiredFunction, Requirements, Snapshot,
-    SnapshotError, SnapshotReader, State, TableContents, Tracking, Value, WriteOptions, Written,
+    PAGE_BYTES, Page, ParentReference, ReadOptions, RequiredFunction, Requirements, Section,
+    SectionVersion, Snapshot, SnapshotError, SnapshotReader, State, TableContents, Tracking, Value,
+    WriteOptions, Written,
 };
 
 /// How everything is written that does not say otherwise.
@@ -18,6 +19,15 @@ const RAW: WriteOptions<'_> = WriteOptions {
     signer: None,
     recipients: None,
 };
+
+fn section(name: &str, is_required: bool, bytes: &[u8]) -> (String, Section) {
+    let section = Section {
+        version: SectionVersion::new(1, 300),
+        is_required,
+        bytes: bytes.to_vec(),
+    };
+    (name.to_owned(), section)
+}
 
 fn read(path: &Path) -> Result<Snapshot, SnapshotError> {
     Snapshot::read(path, &ReadOptions::default())
@@ -98,11 +108,7 @@ fn snapshot() -> Snapshot {
             path: "some/program.wasm".to_owned(),
             digest: [9; 32],
         },
-        sections: [
-            ("wasi".to_owned(), vec![1, 2]),
-            ("empty".to_owned(), Vec::new()),
-        ]
-        .into(),
+        sections: [section("wasi", true, &[1, 2]), section("empty", false, &[])].into(),
         epoch: 3,
     }
 }

@@ -5,6 +5,7 @@
 //! from wasmtime itself; errors of this crate can be downcast from it.
 
 mod adapter;
+mod hosted;
 mod instance;
 mod references;
 mod suspend;
@@ -102,6 +103,7 @@ pub struct Guest {
 
 #[derive(Debug)]
 struct About {
+    digest: [u8; 32],
     description: Description,
     names: Names,
 }
@@ -116,7 +118,11 @@ impl Guest {
         let module = Module::from_binary(engine, wasm).map_err(EngineError::from)?;
         Ok(Self {
             module,
-            about: Arc::new(About { description, names }),
+            about: Arc::new(About {
+                digest: *blake3::hash(wasm).as_bytes(),
+                description,
+                names,
+            }),
         })
     }
 
@@ -124,6 +130,12 @@ impl Guest {
     #[must_use]
     pub fn module(&self) -> &Module {
         &self.module
+    }
+
+    /// BLAKE3 digest of the module's bytes.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.about.digest
     }
 
     /// What the module says about its functions and their frames.
@@ -182,17 +194,29 @@ fn define_imports<T: 'static>(
         LOAD_FRAME,
         move |mut caller: Caller<'_, T>, function: u32| {
             let safe_point = get(caller.data_mut()).load_frame(function)?;
+            note_rebuilt(caller.data_mut(), get);
             Ok(safe_point.map_or(OTHER_FUNCTION, u32::cast_signed))
         },
     )?;
     linker.func_wrap(MODULE, LOAD_I32, move |mut caller: Caller<'_, T>| {
-        Ok(get(caller.data_mut()).load_word()? as u32)
+        let word = get(caller.data_mut()).load_word()?;
+        note_rebuilt(caller.data_mut(), get);
+        Ok(word as u32)
     })?;
     linker.func_wrap(MODULE, LOAD_I64, move |mut caller: Caller<'_, T>| {
-        Ok(get(caller.data_mut()).load_word()?)
+        let word = get(caller.data_mut()).load_word()?;
+        note_rebuilt(caller.data_mut(), get);
+        Ok(word)
     })?;
     linker.func_wrap(MODULE, LOAD_CALLEE, move |mut caller: Caller<'_, T>| {
         Ok(get(caller.data_mut()).load_callee()?)
     })?;
     Ok(())
+}
+
+/// Does what is to be done once the stack is rebuilt, if it is.
+fn note_rebuilt<T: 'static>(data: &mut T, get: impl Fn(&mut T) -> &mut Migration) {
+    if let Some(hook) = get(data).on_rebuilt() {
+        hook.call(data);
+    }
 }

@@ -15,6 +15,7 @@ use wasm_migrate_abi::{Fingerprint, Parts};
 use super::header::Header;
 use super::{ModuleReference, ParentReference, Snapshot, SnapshotError};
 use crate::fit::{RequiredFunction, Requirements};
+use crate::host::{Section, SectionVersion};
 use crate::memory::{Measured, MemorySize};
 use crate::state::{Frame, State, TableContents, Value};
 
@@ -40,7 +41,17 @@ struct Body<'a> {
     tables: Vec<WireTable<'a>>,
     memories: Vec<WireMemory>,
     #[serde(borrow)]
-    sections: Vec<(Cow<'a, str>, Bytes<'a>)>,
+    sections: Vec<WireSection<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSection<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    version: (u16, u16),
+    is_required: bool,
+    #[serde(borrow)]
+    bytes: Bytes<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,7 +169,7 @@ pub(super) fn encode<M: Measured>(
             .collect(),
         sections: sections
             .iter()
-            .map(|(name, bytes)| (Cow::Borrowed(name.as_str()), Bytes(bytes)))
+            .map(|(name, section)| wire_section(name, section))
             .collect(),
     })
 }
@@ -213,11 +224,7 @@ pub(super) fn decode(
             path: body.module_path.into_owned(),
             digest: body.module_digest,
         },
-        sections: body
-            .sections
-            .iter()
-            .map(|(name, bytes)| (name.to_string(), bytes.0.to_vec()))
-            .collect(),
+        sections: body.sections.iter().map(section).collect(),
         epoch: header.epoch,
     };
     Ok((snapshot, parent))
@@ -237,6 +244,35 @@ pub(super) fn from_bytes<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T
             rest.len()
         ))),
     }
+}
+
+fn wire_section<'s>(name: &'s str, section: &'s Section) -> WireSection<'s> {
+    let Section {
+        version: SectionVersion { major, minor },
+        is_required,
+        bytes,
+    } = section;
+    WireSection {
+        name: Cow::Borrowed(name),
+        version: (*major, *minor),
+        is_required: *is_required,
+        bytes: Bytes(bytes),
+    }
+}
+
+fn section(section: &WireSection<'_>) -> (String, Section) {
+    let WireSection {
+        name,
+        version: (major, minor),
+        is_required,
+        bytes,
+    } = section;
+    let section = Section {
+        version: SectionVersion::new(*major, *minor),
+        is_required: *is_required,
+        bytes: bytes.0.to_vec(),
+    };
+    (name.to_string(), section)
 }
 
 fn wire_function(function: &RequiredFunction) -> WireFunction<'_> {

@@ -22,6 +22,7 @@ mod clocks;
 mod dirs;
 mod fd_table;
 mod files;
+mod host_state;
 mod linker;
 mod memory;
 mod paths;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
+pub use host_state::SECTION;
 pub use linker::add_to_linker;
 pub use snapshot::{DescriptorFault, DescriptorProblem, RestoreError, SnapshotError};
 pub(crate) use standalone::{Opened, Origin, StandaloneDescriptor};
@@ -79,6 +81,8 @@ pub struct WasiCtx {
     clocks: Clocks,
     /// The call of `poll_oneoff` that the guest will make again when it is resumed.
     suspended_poll: Option<SuspendedPoll>,
+    /// What will take this one's place as soon as a guest that is being resumed runs.
+    prepared: Option<Box<WasiCtx>>,
 }
 
 /// A directory that the embedder opened to the guest.
@@ -204,6 +208,7 @@ impl WasiBuilder {
             table,
             clocks,
             suspended_poll: None,
+            prepared: None,
         }
     }
 }

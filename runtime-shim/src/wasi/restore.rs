@@ -69,6 +69,7 @@ impl WasiCtx {
             }),
             suspended_poll: suspended_poll
                 .map(|SavedPoll { digest, began }| SuspendedPoll { digest, began }),
+            prepared: None,
         })
     }
 }

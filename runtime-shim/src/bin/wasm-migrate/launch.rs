@@ -1,21 +1,19 @@
 //! How a program was started, as far as a later resume needs to know it: kept in the snapshot.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use wasm_migrate::wasi::{StandaloneFiles, WasiBuilder, WasiCtx};
+use wasm_migrate::wasi::{SECTION as WASI_SECTION, StandaloneFiles, WasiBuilder};
+use wasm_migrate::{HostState, HostStateError, SectionVersion, Sections, restore_host};
 
 use crate::ship::Shipping;
 
 /// Section of a snapshot that holds [`Launch`], as JSON.
 const LAUNCH_SECTION: &str = "launch";
-/// Section of a snapshot that holds the guest's WASI state.
-const WASI_SECTION: &str = "wasi";
 
 /// How a program was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Launch {
     /// Exports to be called, in this order; the last one's results are printed if the user named it.
     pub(crate) entries: Vec<String>,
@@ -66,23 +64,18 @@ impl Launch {
         Ok(builder)
     }
 
-    /// What a snapshot keeps of the host.
-    pub(crate) fn sections(&self, wasi: &WasiCtx) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-        let wasi = wasi
-            .snapshot()
-            .context("the guest's files cannot be recorded")?;
-        let launch = serde_json::to_vec(self).context("the launch cannot be recorded")?;
-        Ok([
-            (LAUNCH_SECTION.to_owned(), launch),
-            (WASI_SECTION.to_owned(), wasi),
-        ]
-        .into())
+    /// Reads the launch of a guest back, before its host is made.
+    pub(crate) fn read(sections: &Sections) -> anyhow::Result<Self> {
+        Self::default().read_back(sections)
     }
 
-    /// Reads the launch back.
-    pub(crate) fn read(sections: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<Self> {
-        let launch = section(sections, LAUNCH_SECTION)?;
-        serde_json::from_slice(launch).context("the snapshot's launch section is damaged")
+    /// As [`Launch::read`], with other directories, if any are given.
+    pub(crate) fn read_with(sections: &Sections, dirs: Vec<Directory>) -> anyhow::Result<Self> {
+        let launch = Self {
+            dirs,
+            ..Self::default()
+        };
+        launch.read_back(sections)
     }
 
     /// Exports that are still to be called when the one of this name has returned.
@@ -92,30 +85,47 @@ impl Launch {
     }
 
     /// Files that the guest of a snapshot has open, for a module that opens them by itself.
-    pub(crate) fn standalone_files(
-        sections: &BTreeMap<String, Vec<u8>>,
-    ) -> anyhow::Result<StandaloneFiles> {
-        Ok(StandaloneFiles::read(section(sections, WASI_SECTION)?)?)
+    pub(crate) fn standalone_files(sections: &Sections) -> anyhow::Result<StandaloneFiles> {
+        let section = sections
+            .get(WASI_SECTION)
+            .context("the snapshot has no section of WASI's: this was no program")?;
+        Ok(StandaloneFiles::read(&section.bytes)?)
     }
 
-    /// Reads the launch and the guest's WASI state back. `dirs` take the place of those recorded, if there
-    /// are any.
-    pub(crate) fn from_sections(
-        sections: &BTreeMap<String, Vec<u8>>,
-        dirs: Vec<Directory>,
-        shipping: Option<&Shipping>,
-    ) -> anyhow::Result<(Self, WasiCtx)> {
-        let mut launch = Self::read(sections)?;
-        if !dirs.is_empty() {
-            launch.dirs = dirs;
-        }
-        let wasi = WasiCtx::restore(launch.wasi(shipping)?, section(sections, WASI_SECTION)?)
-            .context("the guest's files cannot be found again on this host")?;
-        Ok((launch, wasi))
+    fn read_back(mut self, sections: &Sections) -> anyhow::Result<Self> {
+        let own = sections.get_key_value(LAUNCH_SECTION);
+        let own = own.map(|(name, section)| (name.clone(), section.clone()));
+        restore_host(&mut [&mut self], &own.into_iter().collect())?;
+        Ok(self)
     }
 }
 
-fn section<'s>(sections: &'s BTreeMap<String, Vec<u8>>, name: &str) -> anyhow::Result<&'s [u8]> {
-    let bytes = sections.get(name).map(Vec::as_slice);
-    bytes.with_context(|| format!("the snapshot has no section `{name}`: this was no program"))
+impl HostState for Launch {
+    fn name(&self) -> &str {
+        LAUNCH_SECTION
+    }
+
+    fn version(&self) -> SectionVersion {
+        SectionVersion::new(1, 0)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>, HostStateError> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// Directories that the user has named take the place of those recorded.
+    fn restore(&mut self, _: SectionVersion, bytes: &[u8]) -> Result<(), HostStateError> {
+        let dirs = std::mem::take(&mut self.dirs);
+        *self = serde_json::from_slice(bytes)?;
+        if !dirs.is_empty() {
+            self.dirs = dirs;
+        }
+        Ok(())
+    }
+
+    /// Nothing: what a launch says has been heeded before there is a guest.
+    fn activate(&mut self) {}
+
+    /// Nothing: a launch that was read has no effect by itself.
+    fn abort(&mut self) {}
 }

@@ -92,6 +92,8 @@ struct ListedTable {
 #[derive(Serialize)]
 struct ListedSection {
     name: String,
+    version: String,
+    required: bool,
     bytes: usize,
 }
 
@@ -137,9 +139,11 @@ impl Listing {
             sections: snapshot
                 .sections
                 .iter()
-                .map(|(name, bytes)| ListedSection {
+                .map(|(name, section)| ListedSection {
                     name: name.clone(),
-                    bytes: bytes.len(),
+                    version: section.version.to_string(),
+                    required: section.is_required,
+                    bytes: section.bytes.len(),
                 })
                 .collect(),
         }
@@ -214,8 +218,19 @@ impl Listing {
             )?;
         }
         writeln!(out, "\nhost state")?;
-        for ListedSection { name, bytes } in &self.sections {
-            writeln!(out, "  {name}: {}", HumanBytes(*bytes as u64))?;
+        for section in &self.sections {
+            let ListedSection {
+                name,
+                version,
+                required,
+                bytes,
+            } = section;
+            let optional = if *required { "" } else { ", optional" };
+            writeln!(
+                out,
+                "  {name} {version}: {}{optional}",
+                HumanBytes(*bytes as u64)
+            )?;
         }
         Ok(())
     }

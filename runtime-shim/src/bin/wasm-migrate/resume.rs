@@ -67,7 +67,7 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let program = match (module, shipped) {
         (None, Some(wasm)) => {
             let program = Program::new(PathBuf::from(&recorded.path), &wasm, host.stack_size)?;
-            if program.digest != recorded.digest {
+            if program.guest.digest() != recorded.digest {
                 anyhow::bail!("the module that came along is not the one that was running");
             }
             program
@@ -83,7 +83,7 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
             "`{}` is another version of the program that was running",
             program.path.display()
         );
-    } else if program.digest != recorded.digest {
+    } else if program.guest.digest() != recorded.digest {
         log::info!(
             "`{}` is not the very file that was running",
             program.path.display()
@@ -119,8 +119,8 @@ pub(crate) fn session(
     shipping: Option<Shipping>,
 ) -> anyhow::Result<Session> {
     let dirs = std::mem::take(&mut host.dirs);
-    let sections = &chain.newest().snapshot().sections;
-    let (launch, wasi) = Launch::from_sections(sections, dirs, shipping.as_ref())?;
+    let launch = Launch::read_with(&chain.newest().snapshot().sections, dirs)?;
+    let wasi = launch.wasi(shipping.as_ref())?.build();
     let begin = Begin::Resume(chain);
     Ok(Session::new(program, launch, wasi, host, begin)?.with_shipping(shipping))
 }

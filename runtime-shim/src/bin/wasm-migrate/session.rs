@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use indicatif::HumanBytes;
 use wasm_migrate::wasi::{self, Exit, WasiCtx};
 use wasm_migrate::{
-    Guest, GuestInstance, MemorySize, Migration, ModuleReference, Outcome, Pacing, Snapshot,
-    SnapshotChain, WriteOptions, Written,
+    Guest, GuestInstance, MemorySize, Migration, Outcome, Pacing, Snapshot, SnapshotChain,
+    WriteOptions, Written,
 };
 use wasmtime::{Cache, Config, Engine, Linker, Store, Trap, Val, ValType};
 
@@ -36,7 +36,6 @@ const HOST_STACK_BYTES: usize = 16 << 20;
 /// A compiled program.
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
-    pub(crate) digest: [u8; 32],
     pub(crate) guest: Guest,
 }
 
@@ -49,11 +48,11 @@ pub(crate) enum Begin {
 /// Everything that one guest needs.
 pub(crate) struct Session {
     program: Program,
-    launch: Launch,
     host: HostOptions,
     store: Store<Host>,
     begin: Begin,
-    epoch: u64,
+    /// The number of this host, if it is not one more than the last one's.
+    epoch: Option<u64>,
     keys: Arc<LoadedKeys>,
     reasons: Arc<Reasons>,
     checkpoints: Option<Checkpoints>,
@@ -77,6 +76,7 @@ enum Ending {
 
 struct Host {
     migration: Migration,
+    launch: Launch,
     wasi: WasiCtx,
 }
 
@@ -106,11 +106,7 @@ impl Program {
         let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
         let guest = Guest::new(&engine, wasm)
             .with_context(|| format!("cannot load `{}`", path.display()))?;
-        Ok(Self {
-            path,
-            digest: *blake3::hash(wasm).as_bytes(),
-            guest,
-        })
+        Ok(Self { path, guest })
     }
 }
 
@@ -139,18 +135,18 @@ impl Session {
         };
         let mut migration = Migration::new(pacing);
         migration.stop_at_poll(host.snapshot_at);
-        let store = Store::new(program.guest.module().engine(), Host { migration, wasi });
-        let epoch = match &begin {
-            Begin::Start => 1,
-            Begin::Resume(chain) => chain.newest().header().epoch.saturating_add(1),
+        let data = Host {
+            migration,
+            launch,
+            wasi,
         };
+        let store = Store::new(program.guest.module().engine(), data);
         Ok(Self {
             program,
-            launch,
             host,
             store,
             begin,
-            epoch,
+            epoch: None,
             keys,
             reasons: Arc::default(),
             checkpoints,
@@ -171,7 +167,10 @@ impl Session {
 
     /// Numbers the host that runs the guest from now on.
     pub(crate) fn with_epoch(self, epoch: u64) -> Self {
-        Self { epoch, ..self }
+        Self {
+            epoch: Some(epoch),
+            ..self
+        }
     }
 
     /// Runs the guest; the exit status is its own.
@@ -205,7 +204,8 @@ impl Session {
         wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi, get)
             .map_err(anyhow::Error::from)?;
         let instance = GuestInstance::new(&mut self.store, &linker, &self.program.guest, get)
-            .map_err(anyhow::Error::from)?;
+            .map_err(anyhow::Error::from)?
+            .with_host_states(|host| vec![&mut host.launch, &mut host.wasi]);
         let ended = self.run_entries(&instance);
         self.warn_if_not_reached();
         let ended = ended.or_else(exit_status);
@@ -227,7 +227,7 @@ impl Session {
 
     /// Calls what is left of the program's entries.
     fn run_entries(&mut self, instance: &GuestInstance<Host>) -> wasmtime::Result<Ending> {
-        let mut entries = self.launch.entries.clone();
+        let mut entries = self.store.data().launch.entries.clone();
         let mut resumed = None;
         if let Begin::Resume(chain) = std::mem::replace(&mut self.begin, Begin::Start) {
             let running = &chain.newest().snapshot().state.entry;
@@ -240,9 +240,13 @@ impl Session {
         for (number, entry) in entries.iter().enumerate() {
             let outcome = match resumed.take() {
                 Some(chain) => {
-                    let image = &chain.newest().snapshot().state;
-                    instance.resume_with(&mut self.store, image, |memory, target| {
-                        Ok(chain.fill(memory, target)?)
+                    let snapshot = chain.newest().snapshot();
+                    let sections = &snapshot.sections;
+                    let epoch = self.epoch.unwrap_or(snapshot.epoch.saturating_add(1));
+                    instance.resume_hosted(&mut self.store, sections, epoch, |store| {
+                        instance.resume_with(store, &snapshot.state, |memory, target| {
+                            Ok(chain.fill(memory, target)?)
+                        })
                     })?
                 }
                 None => {
@@ -258,7 +262,7 @@ impl Session {
                 Settled::Left(status) => return Ok(Ending::Left(status)),
             }
         }
-        if self.launch.prints_results {
+        if self.store.data().launch.prints_results {
             let piped = self.shipping.as_ref().and_then(Shipping::guest_output);
             let mut out = piped.unwrap_or_else(|| Box::new(std::io::stdout()));
             values
@@ -352,18 +356,11 @@ impl Session {
         instance: &GuestInstance<Host>,
         entry: &str,
     ) -> anyhow::Result<Snapshot<MemorySize>> {
-        let state = instance
-            .capture_image(&mut self.store, entry)
+        let mut snapshot = instance
+            .snapshot_image(&mut self.store, entry)
             .map_err(anyhow::Error::from)?;
-        Ok(Snapshot {
-            state,
-            module: ModuleReference {
-                path: absolute(&self.program.path),
-                digest: self.program.digest,
-            },
-            sections: self.launch.sections(&self.store.data().wasi)?,
-            epoch: self.epoch,
-        })
+        snapshot.module.path = absolute(&self.program.path);
+        Ok(snapshot)
     }
 
     fn warn_if_not_reached(&self) {
@@ -380,7 +377,7 @@ impl Session {
         instance: &GuestInstance<Host>,
         entry: &str,
     ) -> wasmtime::Result<Vec<Val>> {
-        let texts = self.launch.entry_arguments();
+        let texts = self.store.data().launch.entry_arguments().to_vec();
         let Some(func) = instance.instance().get_func(&mut self.store, entry) else {
             wasmtime::bail!("the module exports no function `{entry}`")
         };
@@ -390,7 +387,7 @@ impl Session {
             wasmtime::bail!("`{entry}` takes {needed} arguments, {given} are given after `--`");
         }
         let values = ty.params().zip(texts).map(|(ty, text)| {
-            value(&ty, text)
+            value(&ty, &text)
                 .ok_or_else(|| wasmtime::format_err!("`{text}` is not a value of type {ty}"))
         });
         values.collect()

@@ -13,6 +13,7 @@ use wasmtime::{
 };
 
 use super::adapter::Adapter;
+use super::hosted::GetStates;
 use super::references::{ExternRefCodec, FunctionTable};
 use super::{Error, Guest};
 use crate::driver;
@@ -39,6 +40,7 @@ pub struct GuestInstance<T: 'static> {
     pub(super) guest: Guest,
     pub(super) get: Arc<GetMigration<T>>,
     pub(super) codec: Option<Arc<dyn ExternRefCodec<T>>>,
+    pub(super) states: Option<Arc<GetStates<T>>>,
     pub(super) exports: Arc<Exports>,
     instance: Instance,
 }
@@ -81,6 +83,7 @@ impl<T: 'static> GuestInstance<T> {
             guest: guest.clone(),
             get: Arc::new(get),
             codec: None,
+            states: None,
             exports: Arc::new(exports),
             instance,
         })
@@ -384,7 +387,7 @@ impl<T: 'static> GuestInstance<T> {
         }
     }
 
-    fn migration<'s>(&self, store: &'s mut StoreContextMut<'_, T>) -> &'s mut Migration {
+    pub(super) fn migration<'s>(&self, store: &'s mut StoreContextMut<'_, T>) -> &'s mut Migration {
         (self.get)(store.data_mut())
     }
 }
@@ -395,6 +398,7 @@ impl<T: 'static> Clone for GuestInstance<T> {
             guest: self.guest.clone(),
             get: Arc::clone(&self.get),
             codec: self.codec.clone(),
+            states: self.states.clone(),
             exports: Arc::clone(&self.exports),
             instance: self.instance,
         }

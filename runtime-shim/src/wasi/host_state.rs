@@ -1,0 +1,44 @@
+//! WASI as one of the host's states that go with a guest.
+//!
+//! A restore opens the guest's files and looks at them, but the guest's streams stay untouched until it runs.
+
+use super::{Stdio, WasiBuilder, WasiCtx, wire};
+use crate::host::{HostState, HostStateError, SectionVersion};
+
+/// Name of the section of snapshots that holds the state of WASI.
+pub const SECTION: &str = "wasi";
+
+impl HostState for WasiCtx {
+    fn name(&self) -> &str {
+        SECTION
+    }
+
+    fn version(&self) -> SectionVersion {
+        SectionVersion::new(wire::VERSION.into(), 0)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>, HostStateError> {
+        Ok(Self::snapshot(self)?)
+    }
+
+    /// Maps the directories that this context was built with.
+    fn restore(&mut self, _: SectionVersion, bytes: &[u8]) -> Result<(), HostStateError> {
+        let builder = WasiBuilder {
+            preopens: self.preopens.clone(),
+            ..WasiBuilder::default()
+        };
+        self.prepared = Some(Box::new(Self::restore(builder, bytes)?));
+        Ok(())
+    }
+
+    fn activate(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            let stdio: Stdio = std::mem::take(&mut self.stdio);
+            *self = Self { stdio, ..*prepared };
+        }
+    }
+
+    fn abort(&mut self) {
+        self.prepared = None;
+    }
+}
