@@ -56,12 +56,15 @@ pub(crate) struct Globals {
     pub(crate) data_dropped: BTreeMap<u32, u32>,
     /// By element segment that the code drops.
     pub(crate) element_dropped: BTreeMap<u32, u32>,
+    /// How many elements of the references table are taken, if there is one.
+    pub(crate) references_used: Option<u32>,
 }
 
 impl Globals {
     /// How many globals are added, all `mut i32`.
     pub(crate) fn count(&self) -> usize {
-        4 + self.data_dropped.len() + self.element_dropped.len()
+        let dropped = self.data_dropped.len() + self.element_dropped.len();
+        4 + dropped + usize::from(self.references_used.is_some())
     }
 }
 
@@ -148,7 +151,7 @@ impl Plan {
         Self {
             blocking,
             abi,
-            globals: Globals::new(module, code),
+            globals: Globals::new(module, code, references),
             helpers,
             types: types.all,
             resumable,
@@ -236,7 +239,7 @@ fn allows_second_table(module: &Module<'_>, uses_references: bool) -> bool {
 }
 
 impl Globals {
-    fn new(module: &Module<'_>, code: &CodeFacts) -> Self {
+    fn new(module: &Module<'_>, code: &CodeFacts, references: bool) -> Self {
         let first = count32(module.globals.len());
         let mut next = first + 4..;
         let mut flags = |segments: &BTreeSet<u32>| -> BTreeMap<u32, u32> {
@@ -249,6 +252,7 @@ impl Globals {
             safe_point: first + 3,
             data_dropped: flags(&code.shared.data_drops),
             element_dropped: flags(&code.shared.element_drops),
+            references_used: references.then(|| next.next().expect("far from the limit")),
         }
     }
 }

@@ -31,7 +31,7 @@
 //! | `TABLE` + index | table | every table whose contents may change |
 //! | `GLOBAL` + index | global | every mutable global of a reference type |
 //! | [`FUNCTIONS`] | table of funcref | only if functions can be referenced and references must be identified: slot `i` holds the function with original index `function_refs[i]` |
-//! | [`REFERENCES`] | table of funcref | only if a funcref is live at a safe point: scratch space for frames |
+//! | [`REFERENCES`] | table of funcref | only if a funcref is live at a safe point: scratch space for frames; emptied when the module runs again |
 //!
 //! # Unwinding
 //!

@@ -44,10 +44,10 @@ pub(crate) fn added_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signatur
         helpers.push((signature(&[ValueType::V128], &[]), save_v128(plan)));
         helpers.push((signature(&[], &[ValueType::V128]), load_v128(plan)));
     }
-    if let Some(table) = plan.references_table {
+    if let (Some(table), Some(used)) = (plan.references_table, plan.globals.references_used) {
         helpers.push((
             signature(&[ValueType::FuncRef], &[]),
-            save_reference(table, plan),
+            save_reference(table, used, plan),
         ));
         helpers.push((
             signature(&[], &[ValueType::FuncRef]),
@@ -105,17 +105,26 @@ fn check(plan: &Plan) -> Function {
     )
 }
 
-/// This is where the program was stopped: it runs again.
+/// This is where the program was stopped: it runs again. All references have been loaded, so that their table
+/// can be used anew.
 fn arrive(plan: &Plan) -> Function {
-    build(
-        &[],
-        [
-            Instruction::I32Const(RUNNING),
-            Instruction::GlobalSet(plan.globals.state),
+    let mut instructions = vec![
+        Instruction::I32Const(RUNNING),
+        Instruction::GlobalSet(plan.globals.state),
+        Instruction::I32Const(0),
+        Instruction::GlobalSet(plan.globals.safe_point),
+    ];
+    if let (Some(table), Some(used)) = (plan.references_table, plan.globals.references_used) {
+        instructions.extend([
             Instruction::I32Const(0),
-            Instruction::GlobalSet(plan.globals.safe_point),
-        ],
-    )
+            encode::zero(ValueType::FuncRef),
+            Instruction::TableSize(table),
+            Instruction::TableFill(table),
+            Instruction::I32Const(0),
+            Instruction::GlobalSet(used),
+        ]);
+    }
+    build(&[], instructions)
 }
 
 fn save_i32s(count: u32, plan: &Plan) -> Function {
@@ -153,20 +162,42 @@ fn load_v128(plan: &Plan) -> Function {
 }
 
 /// Appends a reference to the scratch table and sends its index, or -1 for null.
-fn save_reference(table: u32, plan: &Plan) -> Function {
+/// Puts a reference into the table's next free element and saves its index. Where the table cannot grow,
+/// there is a trap: a null would be wrong.
+fn save_reference(table: u32, used: u32, plan: &Plan) -> Function {
     build(
         &[],
         [
             Instruction::LocalGet(0),
             Instruction::RefIsNull,
-            Instruction::If(BlockType::Result(ValType::I32)),
+            Instruction::If(BlockType::Empty),
             Instruction::I32Const(-1),
+            Instruction::Call(plan.abi.save_i32),
+            Instruction::Return,
+            Instruction::End,
+            Instruction::GlobalGet(used),
+            Instruction::TableSize(table),
+            Instruction::I32LtU,
+            Instruction::If(BlockType::Empty),
+            Instruction::GlobalGet(used),
+            Instruction::LocalGet(0),
+            Instruction::TableSet(table),
             Instruction::Else,
             Instruction::LocalGet(0),
             Instruction::I32Const(1),
             Instruction::TableGrow(table),
+            Instruction::I32Const(0),
+            Instruction::I32LtS,
+            Instruction::If(BlockType::Empty),
+            Instruction::Unreachable,
             Instruction::End,
+            Instruction::End,
+            Instruction::GlobalGet(used),
             Instruction::Call(plan.abi.save_i32),
+            Instruction::GlobalGet(used),
+            Instruction::I32Const(1),
+            Instruction::I32Add,
+            Instruction::GlobalSet(used),
         ],
     )
 }
