@@ -55,7 +55,9 @@ impl fmt::Debug for Arrival {
 }
 
 /// What is to be done, to the store's data, as soon as the guest's stack is rebuilt.
-pub(crate) struct RebuiltHook(Box<dyn FnOnce(&mut dyn Any) + Send + Sync>);
+pub(crate) struct RebuiltHook(Box<ChangeData>);
+
+type ChangeData = dyn FnOnce(&mut dyn Any) + Send + Sync;
 
 impl RebuiltHook {
     pub(crate) fn new(hook: impl FnOnce(&mut dyn Any) + Send + Sync + 'static) -> Self {

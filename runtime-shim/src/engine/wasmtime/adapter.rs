@@ -122,7 +122,8 @@ impl<T: 'static> Instance for Adapter<'_, T> {
     }
 
     fn grow_memory(&mut self, memory: u32, pages: u64) -> Result<(), EngineError> {
-        self.memory(memory)?.grow(&mut self.store, pages)?;
+        let grown = self.memory(memory)?.grow(&mut self.store, pages);
+        grown.map_err(|error| cannot_grow("memory", memory, pages, "pages", &error))?;
         Ok(())
     }
 
@@ -150,10 +151,11 @@ impl<T: 'static> Instance for Adapter<'_, T> {
         })
     }
 
-    fn grow_table(&mut self, table: u32, elements: u64) -> Result<(), EngineError> {
-        let table = self.table(table)?;
+    fn grow_table(&mut self, index: u32, elements: u64) -> Result<(), EngineError> {
+        let table = self.table(index)?;
         let null = Ref::null(table.ty(&self.store).element().heap_type());
-        table.grow(&mut self.store, elements, null)?;
+        let grown = table.grow(&mut self.store, elements, null);
+        grown.map_err(|error| cannot_grow("table", index, elements, "elements", &error))?;
         Ok(())
     }
 
@@ -240,6 +242,19 @@ impl<T: 'static> Instance for Adapter<'_, T> {
     fn has_reference_codec(&self) -> bool {
         self.instance.codec.is_some()
     }
+}
+
+fn cannot_grow(
+    what: &str,
+    index: u32,
+    by: u64,
+    unit: &str,
+    error: &wasmtime::Error,
+) -> EngineError {
+    EngineError(format!(
+        "{what} {index} cannot grow by {by} {unit} as it did before the stop ({error:#}): raise the limits of \
+         the store, or of the engine's pool"
+    ))
 }
 
 fn missing(what: &str, index: u32) -> EngineError {
