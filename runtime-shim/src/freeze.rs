@@ -73,9 +73,9 @@ pub fn freeze(
     options: &FreezeOptions<'_>,
 ) -> Result<Frozen, FreezeError> {
     let (description, names) = read_description(wasm)?;
+    let survey = Survey::read(wasm)?;
     let frames = frames_in(&description, &names, state)?;
     check_counts(&description, state, &frames)?;
-    let survey = Survey::read(wasm)?;
     survey.check_sizes(&description, state)?;
     let functions = survey.functions_by_original(&description);
     let references = References::of(&frames);

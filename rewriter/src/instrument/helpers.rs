@@ -161,43 +161,38 @@ fn load_v128(plan: &Plan) -> Function {
     )
 }
 
-/// Appends a reference to the scratch table and sends its index, or -1 for null.
-/// Puts a reference into the table's next free element and saves its index. Where the table cannot grow,
-/// there is a trap: a null would be wrong.
+/// Puts a reference into the scratch table's next free element and saves its index, or -1 for null. Where the
+/// table has no room and cannot grow, storing traps: a null would be wrong.
 fn save_reference(table: u32, used: u32, plan: &Plan) -> Function {
     build(
         &[],
         [
             Instruction::LocalGet(0),
             Instruction::RefIsNull,
-            Instruction::If(BlockType::Empty),
+            Instruction::If(BlockType::Result(ValType::I32)),
             Instruction::I32Const(-1),
-            Instruction::Call(plan.abi.save_i32),
-            Instruction::Return,
-            Instruction::End,
+            Instruction::Else,
             Instruction::GlobalGet(used),
             Instruction::TableSize(table),
-            Instruction::I32LtU,
+            Instruction::I32GeU,
             Instruction::If(BlockType::Empty),
+            encode::zero(ValueType::FuncRef),
+            Instruction::I32Const(1),
+            Instruction::TableGrow(table),
+            Instruction::Drop,
+            Instruction::End,
             Instruction::GlobalGet(used),
             Instruction::LocalGet(0),
             Instruction::TableSet(table),
-            Instruction::Else,
-            Instruction::LocalGet(0),
-            Instruction::I32Const(1),
-            Instruction::TableGrow(table),
-            Instruction::I32Const(0),
-            Instruction::I32LtS,
-            Instruction::If(BlockType::Empty),
-            Instruction::Unreachable,
-            Instruction::End,
-            Instruction::End,
-            Instruction::GlobalGet(used),
-            Instruction::Call(plan.abi.save_i32),
             Instruction::GlobalGet(used),
             Instruction::I32Const(1),
             Instruction::I32Add,
             Instruction::GlobalSet(used),
+            Instruction::GlobalGet(used),
+            Instruction::I32Const(1),
+            Instruction::I32Sub,
+            Instruction::End,
+            Instruction::Call(plan.abi.save_i32),
         ],
     )
 }

@@ -63,6 +63,8 @@ pub(super) struct Machine<'m> {
     pub(super) poll_answer: Option<i32>,
     /// Answer of `load_frame`.
     pub(super) frame: Option<i32>,
+    /// The reference that was last put into the scratch table: its place, the next word saved, stands for it.
+    stored: Option<Value>,
     words_loaded: u32,
     steps_left: u32,
 }
@@ -92,6 +94,7 @@ impl<'m> Machine<'m> {
             saved: Vec::new(),
             poll_answer: None,
             frame: None,
+            stored: None,
             words_loaded: 0,
             steps_left: STEPS,
         }
@@ -304,7 +307,26 @@ impl<'m> Machine<'m> {
                     Value::Unknown
                 });
             }
-            Operator::TableGrow { .. } => _ = self.pop(),
+            // The size of the scratch table, which has room: what comes of growing it is the same.
+            Operator::TableSize { .. } => self.stack.push(Value::Fixed),
+            Operator::I32GeU => {
+                let (size, used) = (self.pop(), self.pop());
+                let is_room = matches!((used, size), (Value::Unknown, Value::Fixed));
+                self.stack.push(if is_room {
+                    Value::Const(0)
+                } else {
+                    Value::Unknown
+                });
+            }
+            Operator::TableSet { .. } => {
+                self.stored = Some(self.pop());
+                self.pop();
+            }
+            Operator::TableFill { .. } => {
+                for _ in 0..3 {
+                    self.pop();
+                }
+            }
             Operator::TableGet { .. } => {}
             _ => return None,
         }
@@ -319,7 +341,10 @@ impl<'m> Machine<'m> {
                 self.stack.push(Value::Const(answer));
             }
             Role::Abi(Abi::Save) => {
-                let word = self.pop();
+                let word = match self.pop() {
+                    Value::Unknown => self.stored.take().unwrap_or(Value::Unknown),
+                    word => word,
+                };
                 self.saved.push(word);
             }
             Role::Abi(Abi::SaveFrame) => {

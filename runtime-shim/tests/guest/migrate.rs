@@ -1,9 +1,7 @@
 //! Guests stopped and resumed through the library: in place, in fresh instances, at every poll, inside
 //! host functions.
 
-mod common;
-
-use common::{Host, World};
+use crate::common::{Host, World};
 use wasm_migrate::{
     CaptureError, Error, Pacing, ResumeError, State, SuspendPoint, TableContents, Value,
     suspend_point,
@@ -36,7 +34,7 @@ const PROGRAM: &str = r#"(module
 fn runs_like_the_original() {
     let mut world = World::new(PROGRAM, Pacing::default());
     assert_eq!(
-        common::results(&world.call("run", &[Val::I32(10)])),
+        crate::common::results(&world.call("run", &[Val::I32(10)])),
         [55 + 328_350, 177]
     );
 }
@@ -45,7 +43,7 @@ fn runs_like_the_original() {
 fn stopped_at_every_poll_it_goes_on_in_fresh_instances() {
     let mut world = World::new(PROGRAM, Pacing::Every(1));
     let stops = world.migrate_at_every(1, "run", &[Val::I32(9)]);
-    assert_eq!(common::results(&stops.outcome), [34 + 328_350, 109]);
+    assert_eq!(crate::common::results(&stops.outcome), [34 + 328_350, 109]);
     assert!(stops.count > 100, "{} stops", stops.count);
 }
 
@@ -55,7 +53,7 @@ fn it_goes_on_in_place_with_and_without_a_capture() {
     world.stop_in(50);
     let mut outcome = world.call("run", &[Val::I32(10)]);
     let mut stops = 0;
-    while common::is_suspended(&outcome) {
+    while crate::common::is_suspended(&outcome) {
         stops += 1;
         world.stop_in(20);
         outcome = if stops % 2 == 0 {
@@ -72,7 +70,7 @@ fn it_goes_on_in_place_with_and_without_a_capture() {
         };
     }
     assert!(stops > 3, "{stops} stops");
-    assert_eq!(common::results(&outcome), [55 + 328_350, 177]);
+    assert_eq!(crate::common::results(&outcome), [55 + 328_350, 177]);
 }
 
 #[test]
@@ -101,7 +99,7 @@ fn the_thread_that_asks_gets_its_stop() {
     });
     let outcome = world.call("spin", &[Val::I32(0)]);
     let wait = asker.join().expect("the asker does not panic").elapsed();
-    assert!(common::is_suspended(&outcome));
+    assert!(crate::common::is_suspended(&outcome));
     assert!(
         wait < std::time::Duration::from_millis(100),
         "the stop took {wait:?}"
@@ -121,7 +119,7 @@ fn a_trap_leaves_the_instance_callable() {
         Some(&Trap::UnreachableCodeReached)
     );
     assert_eq!(
-        common::results(&world.call("run", &[Val::I32(3)]))[0],
+        crate::common::results(&world.call("run", &[Val::I32(3)]))[0],
         2 + 328_350
     );
 }
@@ -142,7 +140,7 @@ fn a_stop_below_a_host_frame_is_deferred() {
         let again = |mut caller: Caller<'_, Host>, count: i32| -> wasmtime::Result<i32> {
             let controller = caller.data_mut().migration.controller();
             controller.request();
-            let results = common::call_back(&mut caller, "loop", &[Val::I32(count)])?;
+            let results = crate::common::call_back(&mut caller, "loop", &[Val::I32(count)])?;
             assert!(controller.is_deferred(), "the stop is pending");
             assert!(controller.is_requested());
             Ok(results)
@@ -153,13 +151,13 @@ fn a_stop_below_a_host_frame_is_deferred() {
     });
     let outcome = world.call("outer", &[Val::I32(5)]);
     assert!(
-        common::is_suspended(&outcome),
+        crate::common::is_suspended(&outcome),
         "the stop happens once the host frame is gone"
     );
     assert!(!world.migration().controller().is_deferred());
     let state = world.capture("outer");
     let outcome = world.fresh().resume(&state);
-    assert_eq!(common::results(&outcome), [30]);
+    assert_eq!(crate::common::results(&outcome), [30]);
 }
 
 #[test]
@@ -176,7 +174,7 @@ fn a_nested_trap_leaves_the_outer_call_migratable() {
             if count < 0 {
                 wasmtime::bail!("the innermost call fails");
             }
-            let failed = common::call_back(&mut caller, "loop", &[Val::I32(count)]);
+            let failed = crate::common::call_back(&mut caller, "loop", &[Val::I32(count)]);
             assert!(failed.is_err());
             Ok(0)
         };
@@ -185,7 +183,7 @@ fn a_nested_trap_leaves_the_outer_call_migratable() {
             .expect("it is the only one");
     });
     let stops = world.migrate_at_every(1, "outer", &[Val::I32(40)]);
-    assert_eq!(common::results(&stops.outcome), [7]);
+    assert_eq!(crate::common::results(&stops.outcome), [7]);
     assert!(stops.count >= 3);
 }
 
@@ -221,13 +219,13 @@ fn a_blocked_import_is_left_at_once_and_called_again() {
     });
     let outcome = world.call("run", &[Val::I32(5)]);
     asker.join().expect("the asker does not panic");
-    assert!(common::is_suspended(&outcome));
+    assert!(crate::common::is_suspended(&outcome));
     let state = world.capture("run");
     assert_eq!(state.frames.len(), 3, "two functions and the import");
     world.fresh();
     world.store.data_mut().open = true;
     let outcome = world.resume(&state);
-    assert_eq!(common::results(&outcome), [5 + 210]);
+    assert_eq!(crate::common::results(&outcome), [5 + 210]);
 }
 
 const REFERENCES: &str = r#"(module
@@ -255,7 +253,7 @@ const REFERENCES: &str = r#"(module
 fn references_survive_by_identity() {
     let mut world = World::new(REFERENCES, Pacing::Every(1));
     let stops = world.migrate_at_every(1, "run", &[Val::I32(60)]);
-    assert_eq!(common::results(&stops.outcome), [20 + 30]);
+    assert_eq!(crate::common::results(&stops.outcome), [20 + 30]);
     assert!(stops.count >= 5);
 }
 
@@ -264,7 +262,9 @@ fn a_foreign_function_is_an_error_and_the_guest_goes_on() {
     let mut world = World::new(REFERENCES, Pacing::Every(1));
     let foreign = Func::wrap(&mut world.store, |value: i32| value);
     world.migration().stop_at_poll(Some(3));
-    assert!(common::is_suspended(&world.call("run", &[Val::I32(60)])));
+    assert!(crate::common::is_suspended(
+        &world.call("run", &[Val::I32(60)])
+    ));
     let ops = world
         .instance
         .instance()
@@ -288,7 +288,7 @@ fn a_foreign_function_is_an_error_and_the_guest_goes_on() {
         .instance
         .go_on(&mut world.store, "run")
         .expect("it goes on");
-    assert_eq!(common::results(&outcome), [50]);
+    assert_eq!(crate::common::results(&outcome), [50]);
 }
 
 #[test]
@@ -303,7 +303,9 @@ fn host_references_need_a_codec() {
     let reference = wasmtime::ExternRef::new(&mut world.store, 77_u32).expect("there is room");
     world.call("put", &[Val::ExternRef(Some(reference))]);
     world.stop_in(2);
-    assert!(common::is_suspended(&world.call("spin", &[Val::I32(9)])));
+    assert!(crate::common::is_suspended(
+        &world.call("spin", &[Val::I32(9)])
+    ));
     let error = world
         .instance
         .capture(&mut world.store, "spin")
@@ -316,7 +318,7 @@ fn host_references_need_a_codec() {
         "{error:?}"
     );
 
-    world.instance = world.instance.with_externref_codec(common::Numbers);
+    world.instance = world.instance.with_externref_codec(crate::common::Numbers);
     let state = world.capture("spin");
     let bytes = 77_u32.to_le_bytes().to_vec();
     assert_eq!(
@@ -324,9 +326,9 @@ fn host_references_need_a_codec() {
         [TableContents::Externals(vec![None, Some(bytes)])]
     );
     world.fresh();
-    world.instance = world.instance.with_externref_codec(common::Numbers);
+    world.instance = world.instance.with_externref_codec(crate::common::Numbers);
     world.resume(&state);
-    let Val::ExternRef(Some(found)) = common::values(&world.call("get", &[]))[0] else {
+    let Val::ExternRef(Some(found)) = crate::common::values(&world.call("get", &[]))[0] else {
         panic!("the reference is there")
     };
     let data = found
@@ -381,7 +383,10 @@ fn a_state_that_does_not_fit_is_refused_before_anything_is_written() {
         assert_eq!(memory.size(&world.store), 1);
         assert!(memory.data(&world.store).iter().all(|byte| *byte == 0));
     }
-    assert_eq!(common::results(&world.resume(&good))[0], 34 + 328_350);
+    assert_eq!(
+        crate::common::results(&world.resume(&good))[0],
+        34 + 328_350
+    );
 }
 
 #[test]
@@ -404,7 +409,10 @@ fn a_restore_that_fails_halfway_leaves_no_guest_that_runs() {
     let error = error.expect_err("its memory is neither one nor the other");
     assert!(matches!(error.downcast_ref::<Error>(), Some(Error::Broken)));
     world.fresh();
-    assert_eq!(common::results(&world.resume(&good))[0], 34 + 328_350);
+    assert_eq!(
+        crate::common::results(&world.resume(&good))[0],
+        34 + 328_350
+    );
 }
 
 const DEEP: &str = r#"(module
@@ -424,15 +432,18 @@ fn a_hundred_thousand_frames_are_saved_and_resumed() {
     let deep = || {
         let mut world = World::new(DEEP, Pacing::Every(1));
         world.migration().stop_at_poll(Some(100_002));
-        assert!(common::is_suspended(
+        assert!(crate::common::is_suspended(
             &world.call("run", &[Val::I32(100_000)])
         ));
         let state = world.capture("run");
         assert!(state.frames.len() > 100_000);
-        assert_eq!(common::results(&world.fresh().resume(&state)), [100_000]);
+        assert_eq!(
+            crate::common::results(&world.fresh().resume(&state)),
+            [100_000]
+        );
         state
     };
-    let state = common::on_big_stack(deep);
+    let state = crate::common::on_big_stack(deep);
     let mut world = World::on_small_stack(DEEP);
     let error = world
         .instance
@@ -444,7 +455,7 @@ fn a_hundred_thousand_frames_are_saved_and_resumed() {
         "{error:?}"
     );
     assert_eq!(
-        common::results(&world.call("run", &[Val::I32(5)])),
+        crate::common::results(&world.call("run", &[Val::I32(5)])),
         [5],
         "the instance still works"
     );
@@ -466,7 +477,9 @@ fn misuse_is_an_error() {
         .expect_err("there is no such export");
     assert!(matches!(error.downcast_ref(), Some(Error::NoEntry(_))));
     world.stop_in(2);
-    assert!(common::is_suspended(&world.call("run", &[Val::I32(3)])));
+    assert!(crate::common::is_suspended(
+        &world.call("run", &[Val::I32(3)])
+    ));
     let error = world
         .try_call("run", &[Val::I32(3)])
         .expect_err("it is stopped");

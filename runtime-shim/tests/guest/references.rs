@@ -1,8 +1,6 @@
 //! The scratch table for function references on the stack: it is used again, and cannot lie.
 
-mod common;
-
-use common::World;
+use crate::common::World;
 use wasm_migrate::{Pacing, State, Value};
 use wasmtime::{Ref, Val};
 
@@ -47,7 +45,7 @@ fn many_stops_use_the_table_again() {
     world.stop_in(30);
     let mut outcome = world.call("run", &[Val::I32(9)]);
     let mut stops = 0;
-    while common::is_suspended(&outcome) && stops < 50 {
+    while crate::common::is_suspended(&outcome) && stops < 50 {
         stops += 1;
         let held = scratch_elements(&mut world);
         assert!(held.len() <= 10, "{} elements at stop {stops}", held.len());
@@ -62,11 +60,11 @@ fn many_stops_use_the_table_again() {
     assert_eq!(references(&state), 10);
     world.migration().stop_at_poll(None);
     let in_place = world.resume(&state);
-    assert_eq!(common::results(&in_place), [70]);
+    assert_eq!(crate::common::results(&in_place), [70]);
     let left = scratch_elements(&mut world);
     assert!(!left.contains(&true), "nothing is held that is not live");
     world.fresh();
-    assert_eq!(common::results(&world.resume(&state)), [70]);
+    assert_eq!(crate::common::results(&world.resume(&state)), [70]);
 }
 
 fn references(state: &State) -> usize {
