@@ -92,6 +92,8 @@ fn a_snapshot_can_be_looked_at() {
         "at a call",
         "operand 0: i32 = ",
         "0: 1 pages of 65536 bytes",
+        "arguments: program.wasm",
+        "0: stdin, rights fd_read",
     ] {
         assert!(
             text(&output.stdout).contains(part),
@@ -103,6 +105,9 @@ fn a_snapshot_can_be_looked_at() {
     let listing: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
     let stack = listing["stack"].as_array().expect("a list");
     assert_eq!(stack.last().expect("there are frames")["name"], "main");
+    let descriptors = &listing["wasi"]["descriptors"];
+    assert_eq!(descriptors[1]["kind"], "stdout");
+    assert_eq!(descriptors[1]["rights"][1], "fd_sync");
 
     let map = &listing["memories"][0]["map"];
     let expected = serde_json::json!([

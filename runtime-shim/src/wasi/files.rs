@@ -11,13 +11,13 @@ use rustix::io::retry_on_intr;
 use super::WasiCtx;
 use super::fd_table::{Node, OpenFile};
 use super::memory::{GATHER, GuestMemory};
-use super::poll::{Progress, wait_readable};
-use super::stdio;
+use super::poll::{Progress, wait_readable, write_waiting};
+use super::stdio::{self, StreamName};
 use super::types::{Errno, FileType, fdflags, right};
 use crate::controller::Controller;
 
 impl WasiCtx {
-    /// May reading from `fd` wait for someone else?
+    /// May reading from or writing to `fd` wait for someone else?
     pub(super) fn may_block(&self, fd: u32) -> bool {
         self.table
             .get(fd)
@@ -89,14 +89,13 @@ impl WasiCtx {
         memory.write_u32(result, length)
     }
 
+    /// Writes; a wait for room ends early if `watch` asks for a stop, before anything is written.
     pub(super) fn fd_write(
         &mut self,
         memory: &mut GuestMemory<'_>,
-        fd: u32,
-        list: u32,
-        count: u32,
-        result: u32,
-    ) -> Result<(), Errno> {
+        (fd, list, count, result): (u32, u32, u32, u32),
+        watch: Option<&Controller>,
+    ) -> Result<Progress, Errno> {
         memory.check(result, 4)?;
         let descriptor = self.table.get(fd)?;
         if matches!(descriptor.node, Node::Directory(_)) {
@@ -106,13 +105,30 @@ impl WasiCtx {
         let mut slices = [IoSlice::new(&[]); GATHER];
         let filled = memory.gather(list, count, &mut slices)?;
         let slices = &slices[..filled];
+        let may_wait = descriptor.flags & fdflags::NONBLOCK == 0;
+        let waiting = |host| write_waiting(host, slices, may_wait, watch);
         let length = match &descriptor.node {
-            _ if slices.is_empty() => 0,
-            Node::File(file) => stdio::write(&file.file, slices)?,
-            Node::Stream(name) => self.stdio.write(*name, slices)?,
+            _ if slices.is_empty() => Some(0),
+            Node::File(OpenFile {
+                file,
+                file_type: FileType::RegularFile,
+                ..
+            }) => Some(stdio::write(file, slices)?),
+            Node::File(OpenFile { file, .. }) => waiting(file.as_fd())?,
+            Node::Stream(StreamName::Stdin) => return Err(Errno::BadFd),
+            Node::Stream(name) => match self.stdio.host(*name) {
+                Some(host) => waiting(host)?,
+                None => Some(self.stdio.write(*name, slices)?),
+            },
             Node::Directory(_) => return Err(Errno::IsDirectory),
         };
-        memory.write_u32(result, u32::try_from(length).map_err(|_| Errno::Overflow)?)
+        match length {
+            None => Ok(Progress::Stopped),
+            Some(length) => {
+                memory.write_u32(result, u32::try_from(length).map_err(|_| Errno::Overflow)?)?;
+                Ok(Progress::Done)
+            }
+        }
     }
 
     pub(super) fn fd_pwrite(

@@ -1,8 +1,9 @@
 //! WASI as one of the host's states that go with a guest.
 //!
-//! A restore opens the guest's files and looks at them, but the guest's streams stay untouched until it runs.
+//! A restore opens the guest's files and looks at them, and writes those that travel with it, which stay
+//! if the resume fails. The guest's streams are untouched until it runs.
 
-use super::{Stdio, WasiBuilder, WasiCtx, wire};
+use super::{WasiCtx, wire};
 use crate::host::{HostState, HostStateError, SectionVersion};
 
 /// Name of the section of snapshots that holds the state of WASI.
@@ -23,18 +24,14 @@ impl HostState for WasiCtx {
 
     /// Maps the directories that this context was built with.
     fn restore(&mut self, _: SectionVersion, bytes: &[u8]) -> Result<(), HostStateError> {
-        let builder = WasiBuilder {
-            preopens: self.preopens.clone(),
-            ..WasiBuilder::default()
-        };
-        self.prepared = Some(Box::new(Self::restore(builder, bytes)?));
+        let prepared = Self::prepare(&self.stdio, self.preopens.clone(), self.files, bytes)?;
+        self.prepared = Some(Box::new(prepared));
         Ok(())
     }
 
     fn activate(&mut self) {
         if let Some(prepared) = self.prepared.take() {
-            let stdio: Stdio = std::mem::take(&mut self.stdio);
-            *self = Self { stdio, ..*prepared };
+            *self = prepared.begin(std::mem::take(&mut self.stdio));
         }
     }
 

@@ -96,7 +96,6 @@ fn define_files<T: 'static>(
         fd_seek(fd: u32, offset: i64, whence: u32, result: u32);
         fd_sync(fd: u32);
         fd_tell(fd: u32, result: u32);
-        fd_write(fd: u32, list: u32, count: u32, result: u32);
     }
     Ok(())
 }
@@ -148,6 +147,20 @@ fn define_waiting<T: 'static>(
             let (mut memory, data) = memory(&mut caller);
             let read = get(data).fd_read(&mut memory, (fd, list, count, result), None);
             Ok(errno(read.map(|_| ())))
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "fd_write",
+        move |mut caller: Caller<'_, T>, fd: u32, list: u32, count: u32, result: u32| {
+            if get(caller.data_mut()).may_block(fd) {
+                return waiting(&mut caller, migration, |memory, data, watch| {
+                    get(data).fd_write(memory, (fd, list, count, result), watch)
+                });
+            }
+            let (mut memory, data) = memory(&mut caller);
+            let written = get(data).fd_write(&mut memory, (fd, list, count, result), None);
+            Ok(errno(written.map(|_| ())))
         },
     )?;
     linker.func_wrap(

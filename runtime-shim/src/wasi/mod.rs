@@ -14,21 +14,29 @@
 //!                       snapshot / restore <--> bytes (wire)
 //! ```
 //!
-//! Calls that wait (`poll_oneoff`, reading from a stream) notice a stop request and are made again
-//! after the resume. Limits: no sockets, and data inside a named pipe do not move.
+//! Calls that wait (`poll_oneoff`, reading from a stream, writing to one that is full) notice a stop request
+//! and are made again after the resume. A [`FilePolicy`] says which contents of files go along and how
+//! closely files at the destination are checked. Limits: no sockets; data inside a named pipe do not move;
+//! opening a named pipe for writing waits for its reader without noticing a stop request.
 
 mod attributes;
 mod clocks;
+mod contents;
 mod dirs;
 mod fd_table;
 mod files;
+mod find;
 mod host_state;
 mod linker;
+mod listing;
 mod memory;
 mod paths;
+mod policy;
 mod poll;
 mod process;
+mod reopen;
 mod restore;
+mod shipped;
 mod snapshot;
 mod standalone;
 mod stdio;
@@ -44,6 +52,8 @@ use cap_std::fs::Dir;
 
 pub use host_state::SECTION;
 pub use linker::add_to_linker;
+pub use listing::{ListedDescriptor, ListedWasi};
+pub use policy::{ChangedFiles, CheckFiles, FilePolicy, ShipFiles};
 pub use snapshot::{DescriptorFault, DescriptorProblem, RestoreError, SnapshotError};
 pub(crate) use standalone::{Opened, Origin, StandaloneDescriptor};
 pub use standalone::{StandaloneError, StandaloneFiles};
@@ -51,6 +61,7 @@ pub use standalone::{StandaloneError, StandaloneFiles};
 use clocks::Clocks;
 use fd_table::{Descriptor, FdTable};
 use poll::SuspendedPoll;
+use restore::Prepared;
 use stdio::{Stdio, StreamName};
 
 /// The error with which a guest's `proc_exit` ends the call that runs it: its exit status.
@@ -67,6 +78,7 @@ pub struct WasiBuilder {
     env: Vec<(String, String)>,
     stdio: Stdio,
     preopens: Vec<Preopen>,
+    files: FilePolicy,
 }
 
 /// Everything WASI knows about one guest.
@@ -82,7 +94,8 @@ pub struct WasiCtx {
     /// The call of `poll_oneoff` that the guest will make again when it is resumed.
     suspended_poll: Option<SuspendedPoll>,
     /// What will take this one's place as soon as a guest that is being resumed runs.
-    prepared: Option<Box<WasiCtx>>,
+    prepared: Option<Box<Prepared>>,
+    files: FilePolicy,
 }
 
 /// A directory that the embedder opened to the guest.
@@ -174,6 +187,13 @@ impl WasiBuilder {
         Ok(self)
     }
 
+    /// Says what becomes of the guest's files when it moves.
+    #[must_use]
+    pub fn files(mut self, policy: FilePolicy) -> Self {
+        self.files = policy;
+        self
+    }
+
     /// The state of a guest that is about to start.
     #[must_use]
     pub fn build(self) -> WasiCtx {
@@ -182,6 +202,7 @@ impl WasiBuilder {
             env,
             stdio,
             preopens,
+            files,
         } = self;
         let mut table = FdTable::default();
         let streams = [StreamName::Stdin, StreamName::Stdout, StreamName::Stderr];
@@ -209,6 +230,7 @@ impl WasiBuilder {
             clocks,
             suspended_poll: None,
             prepared: None,
+            files,
         }
     }
 }

@@ -11,6 +11,7 @@ use cap_fs_ext::{
     SystemTimeSpec,
 };
 use cap_std::fs::{Dir, OpenOptions};
+use rustix::fs::OFlags;
 
 use super::WasiCtx;
 use super::attributes::{NewTime, checked_flags, new_times};
@@ -52,9 +53,14 @@ impl Opening {
             .sync(flag(fdflags::SYNC))
             .dsync(flag(fdflags::DSYNC))
             .rsync(flag(fdflags::RSYNC))
-            .nonblock(flag(fdflags::NONBLOCK));
+            // To open a named pipe for reading does not wait for its writer; reading does.
+            .nonblock(flag(fdflags::NONBLOCK) || !self.access.write);
         let file = dir.open_with(path, &options)?;
         let file_type = FileStat::from(&file.metadata()?).file_type;
+        if !self.access.write && !flag(fdflags::NONBLOCK) {
+            let host = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, host - OFlags::NONBLOCK)?;
+        }
         let place = parent.join(path, self.follow);
         if file_type == FileType::Directory {
             let dir = Arc::new(Dir::from_std_file(file.into_std()));

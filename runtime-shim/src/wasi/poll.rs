@@ -1,4 +1,4 @@
-//! Waiting: `poll_oneoff`, and reads for which there are no data yet.
+//! Waiting: `poll_oneoff`, reads for which there are no data yet, writes for which there is no room.
 //!
 //! A wait ends early when someone asks the guest to stop. Nothing has happened by then, so the call is
 //! simply made again after the resume, with one thing to remember: when a sleep began. A sleep for two
@@ -11,7 +11,7 @@
 //!    wait ------------------------------------> remember the start, Stopped
 //! ```
 
-use std::io::{PipeReader, Write};
+use std::io::{IoSlice, PipeReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,14 @@ use super::WasiCtx;
 use super::clocks::{Clock, Clocks};
 use super::fd_table::{FdTable, Node};
 use super::memory::{GuestMemory, u32_at, u64_at};
-use super::stdio::Stdio;
+use super::stdio::{self, Stdio};
 use super::types::{Errno, FileType, right};
 use crate::controller::{Controller, WakeGuard};
 
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
+/// A pipe that is ready for writing takes so many bytes at once (`PIPE_BUF`).
+const ATOMIC_WRITE_BYTES: usize = 4096;
 /// Flag of a clock subscription: the timeout is a point in time.
 const ABSOLUTE: u16 = 1;
 /// Flag of an event: the other side has hung up.
@@ -281,18 +283,65 @@ pub(super) fn wait_readable(
     may_wait: bool,
     watch: Option<&Controller>,
 ) -> Result<Progress, Errno> {
-    if !poll_once(
-        &mut [PollFd::from_borrowed_fd(host, PollFlags::IN)],
-        Some(0),
-    )?
-    .is_empty()
+    wait_for(host, PollFlags::IN, may_wait, watch)
+}
+
+/// Writes all of `slices` to something that may fill up, such as a pipe; answers how many bytes went out,
+/// or `None` if a stop was asked for before the first of them. What has gone out counts: an error or a stop
+/// after it ends the write early, as the guest must expect anyway.
+pub(super) fn write_waiting(
+    host: BorrowedFd<'_>,
+    slices: &[IoSlice<'_>],
+    may_wait: bool,
+    watch: Option<&Controller>,
+) -> Result<Option<usize>, Errno> {
+    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+    if total <= ATOMIC_WRITE_BYTES {
+        return Ok(match wait_for(host, PollFlags::OUT, may_wait, watch)? {
+            Progress::Done => Some(stdio::write(host, slices)?),
+            Progress::Stopped => None,
+        });
+    }
+    let mut done = 0;
+    for piece in slices
+        .iter()
+        .flat_map(|slice| slice.chunks(ATOMIC_WRITE_BYTES))
     {
+        let written = match wait_for(host, PollFlags::OUT, may_wait, watch) {
+            Ok(Progress::Done) => stdio::write(host, &[IoSlice::new(piece)]),
+            Ok(Progress::Stopped) if done == 0 => return Ok(None),
+            Ok(Progress::Stopped) => break,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(length) => {
+                done += length;
+                if length < piece.len() {
+                    break;
+                }
+            }
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(done))
+}
+
+/// Waits until `host` is ready. If it must not wait, not being ready is the error `EAGAIN`.
+fn wait_for(
+    host: BorrowedFd<'_>,
+    flags: PollFlags,
+    may_wait: bool,
+    watch: Option<&Controller>,
+) -> Result<Progress, Errno> {
+    let mut hosts = [PollFd::from_borrowed_fd(host, flags)];
+    if !poll_once(&mut hosts, Some(0))?.is_empty() {
         return Ok(Progress::Done);
     }
     if !may_wait {
         return Err(Errno::Again);
     }
-    match wait(&[(host, PollFlags::IN)], None, watch)? {
+    match wait(&[(host, flags)], None, watch)? {
         Wake::Ready | Wake::Elapsed => Ok(Progress::Done),
         Wake::Stopped => Ok(Progress::Stopped),
     }

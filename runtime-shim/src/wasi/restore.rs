@@ -1,25 +1,47 @@
 //! Rebuilding a guest from its record.
 //!
-//! All or nothing: every descriptor is looked at first, and those that cannot be opened as they were
-//! are an error that lists them all.
+//! All or nothing: every descriptor and every shipped file is looked at first, and those that cannot be had
+//! as they were are an error that lists them all. Only then are shipped files written, and the descriptors
+//! that need them opened.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::clocks::{Clocks, Readings};
-use super::dirs::{Entry, Listing};
-use super::fd_table::{
-    Access, Descriptor, FdTable, LARGEST_FD, Node, OpenDirectory, Place, Rights,
-};
-use super::paths::Opening;
+use super::contents::Contents;
+use super::fd_table::{Descriptor, FdTable, LARGEST_FD, Rights};
 use super::poll::SuspendedPoll;
-use super::snapshot::{DescriptorFault, DescriptorProblem, RestoreError, guest_path, unreachable};
-use super::stdio::StreamName;
-use super::types::{FileType, fdflags, right};
+use super::reopen::Opener;
+use super::shipped;
+use super::snapshot::{DescriptorFault, DescriptorProblem, RestoreError, guest_path};
+use super::stdio::Stdio;
+use super::types::{fdflags, right};
 use super::wire::{
-    SavedClocks, SavedDescriptor, SavedEntry, SavedNode, SavedPlace, SavedPoll, SavedWasi,
+    SavedClocks, SavedDescriptor, SavedNode, SavedPlace, SavedPoll, SavedPosition, SavedWasi,
 };
-use super::{Preopen, WasiBuilder, WasiCtx};
+use super::{ChangedFiles, FilePolicy, Preopen, WasiBuilder, WasiCtx};
+
+/// A rebuilt guest that does not run yet: the host's streams are untouched.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    guest: WasiCtx,
+    /// Where standard input goes on, if it is a file.
+    input_offset: Option<u64>,
+}
+
+impl Prepared {
+    /// Has the guest begin, with these streams.
+    pub(super) fn begin(self, stdio: Stdio) -> WasiCtx {
+        if let Some(offset) = self.input_offset
+            && let Err(error) = stdio.seek_input(offset)
+        {
+            log::error!("standard input does not go on at byte {offset}: {error}");
+        }
+        WasiCtx {
+            stdio,
+            ..self.guest
+        }
+    }
+}
 
 impl WasiCtx {
     /// Rebuilds a guest from its record. Streams and directories are those of `builder`, which must
@@ -28,37 +50,63 @@ impl WasiCtx {
     /// # Errors
     /// The bytes make no record of this version, or the guest's files are not as they were.
     pub fn restore(builder: WasiBuilder, bytes: &[u8]) -> Result<Self, RestoreError> {
+        let WasiBuilder {
+            stdio,
+            preopens,
+            files,
+            ..
+        } = builder;
+        Ok(Self::prepare(&stdio, preopens, files, bytes)?.begin(stdio))
+    }
+
+    /// Does everything for [`WasiCtx::restore`] that can fail.
+    pub(super) fn prepare(
+        stdio: &Stdio,
+        mapped: Vec<Preopen>,
+        files: FilePolicy,
+        bytes: &[u8],
+    ) -> Result<Prepared, RestoreError> {
         let SavedWasi {
             args,
             env,
             clocks,
             suspended_poll,
+            stdin,
             preopens,
             descriptors,
+            shipped,
+            contents,
         } = SavedWasi::decode(bytes)?;
-        let mapped: BTreeMap<_, _> = builder
-            .preopens
-            .into_iter()
-            .map(|preopen| (preopen.name, preopen.dir))
-            .collect();
-        let preopens: Vec<Preopen> = preopens
-            .into_iter()
-            .map(|name| Preopen {
-                dir: mapped.get(&name).cloned().flatten(),
-                name,
-            })
-            .collect();
-        let table = load_table(&preopens, descriptors)?;
+        let preopens = map_preopens(preopens, mapped);
+        let contents = Contents::check(contents, files.ship_bytes_max)?;
+        let mut problems = Vec::new();
+        let plan = shipped::plan(&preopens, &shipped, &contents, files.changed, &mut problems)?;
+        let mut opener = Opener::new(&preopens, &contents, files);
+        let mut table = FdTable::default();
+        let (later, now): (Vec<_>, Vec<_>) = descriptors.into_iter().partition(|descriptor| {
+            place_of(&descriptor.node).is_some_and(|place| plan.carries(place))
+        });
+        load(now, &mut opener, &preopens, &mut table, &mut problems)?;
+        let input_offset = check_input(stdio, stdin, files.changed, &mut problems);
+        if !problems.is_empty() {
+            return Err(RestoreError::Descriptors { problems });
+        }
+        plan.write()?;
+        opener.trust_files();
+        load(later, &mut opener, &preopens, &mut table, &mut problems)?;
+        if !problems.is_empty() {
+            return Err(RestoreError::Descriptors { problems });
+        }
         let SavedClocks {
             realtime,
             monotonic,
             process_cpu,
             thread_cpu,
         } = clocks;
-        Ok(Self {
+        let guest = Self {
             args,
             env,
-            stdio: builder.stdio,
+            stdio: Stdio::default(),
             preopens,
             table,
             clocks: Clocks::resumed_from(Readings {
@@ -70,16 +118,48 @@ impl WasiCtx {
             suspended_poll: suspended_poll
                 .map(|SavedPoll { digest, began }| SuspendedPoll { digest, began }),
             prepared: None,
+            files,
+        };
+        Ok(Prepared {
+            guest,
+            input_offset,
         })
     }
 }
 
-fn load_table(
-    preopens: &[Preopen],
+/// The guest's directories, each as the user has mapped it.
+fn map_preopens(names: Vec<String>, mapped: Vec<Preopen>) -> Vec<Preopen> {
+    let mapped: BTreeMap<_, _> = mapped
+        .into_iter()
+        .map(|preopen| (preopen.name, preopen.dir))
+        .collect();
+    names
+        .into_iter()
+        .map(|name| Preopen {
+            dir: mapped.get(&name).cloned().flatten(),
+            name,
+        })
+        .collect()
+}
+
+fn place_of(node: &SavedNode) -> Option<&SavedPlace> {
+    match node {
+        SavedNode::Stdin | SavedNode::Stdout | SavedNode::Stderr => None,
+        SavedNode::File { place, .. }
+        | SavedNode::Device { place, .. }
+        | SavedNode::Pipe { place, .. }
+        | SavedNode::Directory { place, .. } => Some(place),
+    }
+}
+
+/// Opens descriptors again and puts them into the table.
+fn load(
     descriptors: Vec<SavedDescriptor>,
-) -> Result<FdTable, RestoreError> {
-    let mut table = FdTable::default();
-    let mut problems = Vec::new();
+    opener: &mut Opener<'_>,
+    preopens: &[Preopen],
+    table: &mut FdTable,
+    problems: &mut Vec<DescriptorProblem>,
+) -> Result<(), RestoreError> {
     for SavedDescriptor {
         fd,
         rights_base,
@@ -95,154 +175,56 @@ fn load_table(
         if flags & !fdflags::ALL != 0 {
             return Err(malformed("has flags that do not exist"));
         }
-        let place = match &node {
-            SavedNode::Stdin | SavedNode::Stdout | SavedNode::Stderr => None,
-            SavedNode::File { place, .. } | SavedNode::Directory { place, .. } => Some(place),
+        let path = match place_of(&node) {
+            None => String::new(),
+            Some(place) => match preopens.get(place.preopen as usize) {
+                Some(preopen) => guest_path(&preopen.name, &place.path),
+                None => return Err(malformed("lies in a directory that is not there")),
+            },
         };
-        let preopen = match place {
-            Some(place) => {
-                let preopen = preopens.get(place.preopen as usize);
-                Some(preopen.ok_or_else(|| malformed("lies in a directory that is not there"))?)
-            }
-            None => None,
-        };
-        let path = place
-            .zip(preopen)
-            .map(|(place, in_dir)| guest_path(&in_dir.name, &place.path));
         let rights = Rights {
             base: rights_base & right::ALL,
             inheriting: rights_inheriting & right::ALL,
         };
-        match load_node(preopen, flags, node) {
+        match opener.open(flags, node)? {
             Ok(node) => {
-                if !table.insert_at(
-                    fd,
-                    Descriptor {
-                        rights,
-                        flags,
-                        node,
-                    },
-                ) {
+                let descriptor = Descriptor {
+                    rights,
+                    flags,
+                    node,
+                };
+                if !table.insert_at(fd, descriptor) {
                     return Err(malformed("is there twice"));
                 }
             }
-            Err(fault) => {
-                problems.push(DescriptorProblem {
-                    fd,
-                    path: path.unwrap_or_default(),
-                    fault,
-                });
-            }
+            Err(fault) => problems.push(DescriptorProblem {
+                fd: Some(fd),
+                path,
+                fault,
+            }),
         }
     }
-    if problems.is_empty() {
-        Ok(table)
-    } else {
-        Err(RestoreError::Descriptors { problems })
-    }
+    Ok(())
 }
 
-fn load_node(
-    preopen: Option<&Preopen>,
-    flags: u16,
-    node: SavedNode,
-) -> Result<Node, DescriptorFault> {
-    match node {
-        SavedNode::Stdin => Ok(Node::Stream(StreamName::Stdin)),
-        SavedNode::Stdout => Ok(Node::Stream(StreamName::Stdout)),
-        SavedNode::Stderr => Ok(Node::Stream(StreamName::Stderr)),
-        SavedNode::File {
-            place,
-            file_type,
-            read,
-            write,
-            offset,
-            size,
-        } => {
-            let access = Access {
-                read: read || !write,
-                write,
-            };
-            let Node::File(file) = reopen(preopen, &place, access, flags)? else {
-                return Err(DescriptorFault::OtherKind);
-            };
-            if file.file_type != FileType::from_raw(file_type) {
-                return Err(DescriptorFault::OtherKind);
-            }
-            if file.file_type == FileType::RegularFile {
-                let found = file.file.metadata().map_err(unreachable)?.len();
-                if found != size {
-                    return Err(DescriptorFault::SizeChanged {
-                        recorded: size,
-                        found,
-                    });
-                }
-                rustix::fs::seek(&file.file, rustix::fs::SeekFrom::Start(offset))
-                    .map_err(unreachable)?;
-            }
-            Ok(Node::File(file))
-        }
-        SavedNode::Directory {
-            place,
-            is_preopen,
-            listing,
-        } => {
-            let access = Access {
-                read: true,
-                write: false,
-            };
-            let Node::Directory(directory) = reopen(preopen, &place, access, flags)? else {
-                return Err(DescriptorFault::OtherKind);
-            };
-            let load = |entry: SavedEntry| Entry {
-                name: entry.name,
-                inode: entry.inode,
-                file_type: FileType::from_raw(entry.file_type),
-            };
-            let listing = listing.map(|entries| Listing {
-                entries: entries.into_iter().map(load).collect(),
-            });
-            Ok(Node::Directory(OpenDirectory {
-                is_preopen,
-                listing,
-                ..directory
-            }))
-        }
+/// A guest that read a file reads on in a file of the same size, or in whatever is no file at all. Answers
+/// where it goes on in a file.
+fn check_input(
+    stdio: &Stdio,
+    recorded: Option<SavedPosition>,
+    changed: ChangedFiles,
+    problems: &mut Vec<DescriptorProblem>,
+) -> Option<u64> {
+    let (recorded, found) = (recorded?, stdio.input_position()?);
+    if recorded.size != found.size && changed != ChangedFiles::Keep {
+        problems.push(DescriptorProblem {
+            fd: Some(0),
+            path: "standard input".to_owned(),
+            fault: DescriptorFault::SizeChanged {
+                recorded: recorded.size,
+                found: found.size,
+            },
+        });
     }
-}
-
-/// Opens again what lay at `place`.
-fn reopen(
-    preopen: Option<&Preopen>,
-    place: &SavedPlace,
-    access: Access,
-    flags: u16,
-) -> Result<Node, DescriptorFault> {
-    let preopen = preopen.expect("whatever has a place lies in a directory");
-    let dir = preopen.dir.as_ref();
-    let dir = dir.ok_or_else(|| DescriptorFault::NotMapped(preopen.name.clone()))?;
-    let top = Place {
-        preopen: place.preopen,
-        path: String::new(),
-        follow: true,
-    };
-    if place.path.is_empty() {
-        let dir = Arc::clone(dir);
-        let directory = OpenDirectory {
-            dir,
-            place: top,
-            is_preopen: false,
-            listing: None,
-        };
-        return Ok(Node::Directory(directory));
-    }
-    let opening = Opening {
-        access,
-        create: 0,
-        flags,
-        follow: place.follow,
-    };
-    opening
-        .open(dir, &top, &place.path)
-        .map_err(|errno| DescriptorFault::Unreachable(format!("{errno:?}")))
+    Some(recorded.offset)
 }

@@ -2,7 +2,7 @@
 //! host cannot open as it was is refused.
 
 use super::snapshot::{RestoreError, guest_path};
-use super::types::{FileType, fdflags, oflags, right};
+use super::types::{fdflags, oflags, right};
 use super::wire::{SavedDescriptor, SavedNode, SavedPlace, SavedWasi};
 
 /// The descriptors of a guest, and the directories that it was given.
@@ -112,36 +112,42 @@ fn origin(descriptor: SavedDescriptor, preopens: &[String]) -> Result<Origin, St
         SavedNode::Stderr => Ok(Origin::Stream(2)),
         SavedNode::File {
             place,
-            file_type,
             offset,
             size,
+            unnamed,
             ..
         } => {
-            shown(&place)?;
-            let is_regular = file_type == FileType::RegularFile as u8;
+            let path = shown(&place)?;
+            if unnamed.is_some() {
+                return Err(format!(
+                    "({path}) is a file that was removed while open: no other host can find it"
+                ));
+            }
             // To bring it to its offset, it must be opened with the right to do so.
-            let seek = if is_regular && offset > 0 {
-                right::FD_SEEK
-            } else {
-                0
-            };
-            Ok(Origin::Opened(Opened {
-                preopen: place.preopen,
-                path: place.path,
-                follow: place.follow,
-                oflags: 0,
-                rights: rights_base & right::FILE | seek,
-                inheriting: 0,
-                flags: flags & fdflags::ALL,
-                contents: is_regular.then_some((offset, size)),
-            }))
+            let seek = if offset > 0 { right::FD_SEEK } else { 0 };
+            let rights = rights_base | seek;
+            Ok(opened_file(place, rights, flags, Some((offset, size))))
         }
+        SavedNode::Device { place, .. } => {
+            shown(&place)?;
+            Ok(opened_file(place, rights_base, flags, None))
+        }
+        SavedNode::Pipe { place, .. } => Err(format!(
+            "({}) is a named pipe: whoever is at its other end is not at another host",
+            shown(&place)?
+        )),
         SavedNode::Directory {
             place,
             is_preopen,
+            is_removed,
             listing,
         } => {
             let path = shown(&place)?;
+            if is_removed {
+                return Err(format!(
+                    "({path}) is a directory that was removed while open: no other host can find it"
+                ));
+            }
             if listing.is_some() {
                 return Err(format!(
                     "({path}) is a directory that is being listed: its position means nothing to another host"
@@ -165,4 +171,17 @@ fn origin(descriptor: SavedDescriptor, preopens: &[String]) -> Result<Origin, St
             }))
         }
     }
+}
+
+fn opened_file(place: SavedPlace, rights: u64, flags: u16, contents: Option<(u64, u64)>) -> Origin {
+    Origin::Opened(Opened {
+        preopen: place.preopen,
+        path: place.path,
+        follow: place.follow,
+        oflags: 0,
+        rights: rights & right::FILE,
+        inheriting: 0,
+        flags: flags & fdflags::ALL,
+        contents,
+    })
 }

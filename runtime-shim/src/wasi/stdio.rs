@@ -5,12 +5,13 @@
 //! and repeats none.
 
 use std::fmt;
-use std::io::{IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::retry_on_intr;
 
 use super::types::{Errno, FileType};
+use super::wire::SavedPosition;
 
 /// Which of the standard streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,27 @@ impl Stdio {
         }
     }
 
+    /// Where standard input stands, if it is a regular file of this host.
+    pub(super) fn input_position(&self) -> Option<SavedPosition> {
+        let host = self.host(StreamName::Stdin)?;
+        let stat = rustix::fs::fstat(host).ok()?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return None;
+        }
+        Some(SavedPosition {
+            offset: rustix::fs::tell(host).ok()?,
+            size: u64::try_from(stat.st_size).ok()?,
+        })
+    }
+
+    /// Has standard input go on at `offset`.
+    pub(super) fn seek_input(&self, offset: u64) -> io::Result<()> {
+        if let Some(host) = self.host(StreamName::Stdin) {
+            rustix::fs::seek(host, rustix::fs::SeekFrom::Start(offset))?;
+        }
+        Ok(())
+    }
+
     /// Reads once from standard input; 0 means its end.
     pub(super) fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Errno> {
         match &mut self.input {
@@ -116,6 +138,7 @@ impl Stdio {
         };
         match (output, name) {
             (Output::Discarded, _) => Ok(total(slices)),
+            // The host's own streams may make the guest wait: see `write_waiting`.
             (Output::Inherited, StreamName::Stderr) => write(rustix::stdio::stderr(), slices),
             (Output::Inherited, _) => write(rustix::stdio::stdout(), slices),
             (Output::Writer(writer), _) => {

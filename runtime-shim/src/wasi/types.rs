@@ -74,6 +74,12 @@ errnos! {
     NotCapable = 76,
 }
 
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WASI error {}: {self:?}", *self as u16)
+    }
+}
+
 impl From<io::Error> for Errno {
     fn from(error: io::Error) -> Self {
         if let Some(errno) = rustix::io::Errno::from_io_error(&error) {
@@ -150,6 +156,11 @@ pub(super) struct FileStat {
 }
 
 impl FileStat {
+    /// Time of the last modification, in nanoseconds since 1970.
+    pub(super) fn modified(&self) -> u64 {
+        self.times[1]
+    }
+
     /// All that is known of a stream.
     pub(super) fn of_stream(file_type: FileType) -> Self {
         Self {

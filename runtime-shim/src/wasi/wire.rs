@@ -1,15 +1,16 @@
 //! The bytes of a recorded [`WasiCtx`](super::WasiCtx): one version byte, then the fields below in
 //! [postcard](https://postcard.jamesmunns.com/wire-format).
 //!
-//! These types say what is written, apart from the types that the implementation works with. Version 1
-//! is the first.
+//! These types say what is written, apart from the types that the implementation works with. Version 2
+//! added contents of files, named pipes, removed files and directories, and the position of standard
+//! input; version 1 is no longer read.
 
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::RestoreError;
 
 /// Version of the encoding.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// Everything that is recorded.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -18,10 +19,16 @@ pub(super) struct SavedWasi {
     pub(super) env: Vec<(String, String)>,
     pub(super) clocks: SavedClocks,
     pub(super) suspended_poll: Option<SavedPoll>,
+    /// Where standard input stood, if it was a regular file.
+    pub(super) stdin: Option<SavedPosition>,
     /// The guest's names of the preopened directories.
     pub(super) preopens: Vec<String>,
     /// In the order of their numbers.
     pub(super) descriptors: Vec<SavedDescriptor>,
+    /// Files to be put into the mapped directories, a directory before what lies in it.
+    pub(super) shipped: Vec<SavedShipped>,
+    /// Contents of files, each once.
+    pub(super) contents: Vec<SavedContent>,
 }
 
 /// Clock readings in nanoseconds.
@@ -42,6 +49,13 @@ pub(super) struct SavedPoll {
     pub(super) began: u64,
 }
 
+/// A position in a file of which nothing else is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedPosition {
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
 /// An open descriptor.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedDescriptor {
@@ -59,26 +73,49 @@ pub(super) enum SavedNode {
     Stdin,
     Stdout,
     Stderr,
+    /// A regular file.
     File {
         place: SavedPlace,
+        access: SavedAccess,
+        offset: u64,
+        size: u64,
+        /// Time of the last modification, in nanoseconds since 1970.
+        modified: u64,
+        /// BLAKE3 digest of its contents, if it was asked for.
+        hash: Option<[u8; 32]>,
+        /// Index into [`SavedWasi::contents`] if the file has no name any more.
+        unnamed: Option<u32>,
+    },
+    /// A device; not a named pipe or a socket.
+    Device {
+        place: SavedPlace,
+        access: SavedAccess,
         /// The `filetype`.
         file_type: u8,
-        read: bool,
-        write: bool,
-        /// Of a regular file; 0 for others.
-        offset: u64,
-        /// Of a regular file; 0 for others.
-        size: u64,
+    },
+    /// A named pipe with nothing in it.
+    Pipe {
+        place: SavedPlace,
+        access: SavedAccess,
     },
     Directory {
         place: SavedPlace,
         is_preopen: bool,
+        /// Was it removed while open?
+        is_removed: bool,
         listing: Option<Vec<SavedEntry>>,
     },
 }
 
+/// How the host opened a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedAccess {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
 /// Where a file lies.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedPlace {
     /// Index into [`SavedWasi::preopens`].
     pub(super) preopen: u32,
@@ -94,6 +131,53 @@ pub(super) struct SavedEntry {
     pub(super) inode: u64,
     /// The `filetype`.
     pub(super) file_type: u8,
+}
+
+/// A file that goes along.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedShipped {
+    /// Index into [`SavedWasi::preopens`].
+    pub(super) preopen: u32,
+    /// Path below it: names separated by single slashes, none of them `.` or `..`.
+    pub(super) path: String,
+    pub(super) kind: ShippedKind,
+}
+
+/// What goes along.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum ShippedKind {
+    Directory,
+    Link {
+        target: String,
+    },
+    File {
+        /// Index into [`SavedWasi::contents`].
+        content: u32,
+        /// Permission bits.
+        mode: u32,
+        /// Time of the last modification, in nanoseconds since 1970.
+        modified: u64,
+    },
+}
+
+/// The contents of a file.
+#[derive(PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedContent {
+    /// Bytes when unpacked.
+    pub(super) size: u64,
+    /// BLAKE3 digest of them.
+    pub(super) hash: [u8; 32],
+    /// Packed with zstd.
+    pub(super) packed: Vec<u8>,
+}
+
+impl std::fmt::Debug for SavedContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SavedContent")
+            .field("size", &self.size)
+            .field("packed_bytes", &self.packed.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SavedWasi {

@@ -9,5 +9,6 @@ mod numbers;
 mod paths;
 mod poll;
 mod process;
+mod ship;
 mod snapshot;
 mod suspend;

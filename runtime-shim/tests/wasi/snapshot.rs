@@ -92,41 +92,6 @@ fn everything_is_as_it_was() {
 }
 
 #[test]
-fn files_without_a_path_cannot_move() {
-    let directory = directory();
-    let mut guest = Guest::new(&directory);
-    let removed = guest
-        .open(ROOT, "removed", CREATE)
-        .expect("it can be created");
-    let replaced = guest
-        .open(ROOT, "replaced", CREATE)
-        .expect("it can be created");
-    guest.open(ROOT, "kept", CREATE).expect("it can be created");
-    assert_eq!(guest.path_call("path_unlink_file", ROOT, "removed"), 0);
-    std::fs::write(directory.path().join("other"), "other").expect("there is room");
-    std::fs::rename(
-        directory.path().join("other"),
-        directory.path().join("replaced"),
-    )
-    .expect("it can be renamed");
-    let error = guest.wasi().snapshot().expect_err("two files are gone");
-    let found: Vec<_> = error
-        .problems
-        .iter()
-        .map(|problem| (problem.fd, &problem.fault))
-        .collect();
-    let gone = &DescriptorFault::Replaced;
-    assert_eq!(found, [(removed, gone), (replaced, gone)]);
-    assert!(
-        error
-            .to_string()
-            .contains("\n  descriptor 4 (/removed): it was removed"),
-        "{error}"
-    );
-    assert_eq!(guest.write(removed, b"x"), Ok(1), "the guest goes on");
-}
-
-#[test]
 fn what_has_changed_meanwhile_is_listed() {
     let directory = directory();
     let elsewhere = crate::guest::directory();
@@ -159,11 +124,11 @@ fn what_has_changed_meanwhile_is_listed() {
         .map(|problem| (problem.fd, problem.path.as_str()))
         .collect();
     let expected = [
-        (4, "/data"),
-        (5, "/missing"),
-        (6, "/grown"),
-        (7, "/kind"),
-        (9, "/data/unmapped"),
+        (Some(4), "/data"),
+        (Some(5), "/missing"),
+        (Some(6), "/grown"),
+        (Some(7), "/kind"),
+        (Some(9), "/data/unmapped"),
     ];
     assert_eq!(found, expected);
     assert_eq!(
@@ -205,10 +170,10 @@ fn damaged_records_are_refused() {
     assert!(restore(&bytes).is_ok());
     assert!(matches!(restore(&[]), Err(RestoreError::Malformed(_))));
     let mut newer = bytes.clone();
-    newer[0] = 2;
+    newer[0] = 99;
     assert_eq!(
         restore(&newer).err(),
-        Some(RestoreError::Version { found: 2 })
+        Some(RestoreError::Version { found: 99 })
     );
     let longer = [&bytes[..], &[0]].concat();
     assert!(matches!(restore(&longer), Err(RestoreError::Malformed(_))));

@@ -149,14 +149,6 @@ fn a_read_that_waits_is_made_again() {
         Outcome::Suspended
     ));
     requester.join().expect("it does not panic");
-    let error = world
-        .store
-        .data()
-        .wasi
-        .snapshot()
-        .expect_err("a pipe cannot be moved");
-    assert!(error.to_string().contains("pipe"), "{error}");
-
     let state = world
         .instance
         .capture(&mut world.store, "run")
@@ -167,9 +159,76 @@ fn a_read_that_waits_is_made_again() {
         .expect("it is there");
     pipe.write_all(b"\x01\x02\x03\x04more")
         .expect("there is room");
+    let error = world
+        .store
+        .data()
+        .wasi
+        .snapshot()
+        .expect_err("data in a pipe cannot be moved");
+    assert!(error.to_string().contains("pipe with 8 bytes"), "{error}");
     let outcome = world
         .instance
         .resume(&mut world.store, &state)
         .expect("it goes on");
     assert_eq!(result(&outcome), 0x0403_0201);
+}
+
+/// Writes 200,000 bytes to descriptor 4 in one call and answers how many went out.
+const WRITER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 4)
+    (data (i32.const 0) "\40\00\00\00\40\0d\03\00")
+    (func (export "run") (param i64) (result i64)
+        (if (call $write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 32))
+            (then unreachable))
+        (i64.load32_u (i32.const 32))))"#;
+
+#[test]
+fn a_write_to_a_full_pipe_notices_a_stop_and_repeats_nothing() {
+    let _alone = alone();
+    let directory = directory();
+    let path = directory.path().join("pipe");
+    let status = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(status.expect("there is a program mkfifo").success());
+    let mut opener = crate::guest::Guest::new(&directory);
+    assert_eq!(opener.open(3, "pipe", 0), Ok(4));
+    let mut pipe = std::fs::OpenOptions::new()
+        .read(true)
+        .open(&path)
+        .expect("it is there");
+    // Fills the pipe to the brim, so that the guest can write nothing.
+    let mut filled = 0;
+    assert_eq!(opener.call("fd_fdstat_set_flags", &[4, 4]), 0);
+    while let Ok(length) = opener.write(4, &[b'f'; 4096]) {
+        filled += length as usize;
+    }
+    assert_eq!(opener.call("fd_fdstat_set_flags", &[4, 0]), 0);
+    let wasi = std::mem::replace(opener.wasi_mut(), WasiBuilder::new().build());
+    let mut world = World::new(WRITER, wasi);
+    let stop = |world: &mut World| {
+        let controller = world.store.data().migration.controller();
+        let requester = request_after(controller, Duration::from_millis(50));
+        let outcome = world.instance.call(&mut world.store, "run", &[Val::I64(0)]);
+        requester.join().expect("it does not panic");
+        outcome.expect("it does not trap")
+    };
+    assert!(matches!(stop(&mut world), Outcome::Suspended));
+    let state = world
+        .instance
+        .capture(&mut world.store, "run")
+        .expect("it can be captured");
+    let reader = std::thread::spawn(move || {
+        let mut bytes = vec![0; filled + 200_000];
+        std::io::Read::read_exact(&mut pipe, &mut bytes).expect("they come");
+        bytes
+    });
+    let outcome = world
+        .instance
+        .resume(&mut world.store, &state)
+        .expect("it goes on");
+    assert_eq!(result(&outcome), 200_000);
+    let bytes = reader.join().expect("it does not panic");
+    assert!(bytes[..filled].iter().all(|byte| *byte == b'f'));
+    assert_eq!(bytes[filled..][..8], [0; 8], "the guest's own begin");
 }

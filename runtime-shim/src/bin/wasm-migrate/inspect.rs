@@ -14,8 +14,8 @@ use crate::listing::{Listing, Module};
 use crate::memory_map::MemoryMap;
 use crate::{module, output};
 
-/// Shows what a snapshot holds: its call stack with function names and live values, globals, memories
-/// and tables.
+/// Shows what a snapshot holds: its call stack with function names and live values, globals, memories,
+/// tables, and the WASI program's descriptors, clocks and arguments.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// The snapshot.

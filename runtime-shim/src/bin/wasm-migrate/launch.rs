@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use wasm_migrate::wasi::{SECTION as WASI_SECTION, StandaloneFiles, WasiBuilder};
+use wasm_migrate::wasi::{
+    FilePolicy, ListedWasi, RestoreError, SECTION as WASI_SECTION, StandaloneFiles, WasiBuilder,
+    WasiCtx,
+};
 use wasm_migrate::{HostState, HostStateError, SectionVersion, Sections, restore_host};
 
 use crate::ship::Shipping;
@@ -53,8 +56,12 @@ impl Launch {
 
     /// This host's streams, and the directories. Where a guest is shipped through standard output, its own goes
     /// the same way.
-    pub(crate) fn wasi(&self, shipping: Option<&Shipping>) -> anyhow::Result<WasiBuilder> {
-        let mut builder = WasiBuilder::new().inherit_stdio();
+    pub(crate) fn wasi(
+        &self,
+        files: FilePolicy,
+        shipping: Option<&Shipping>,
+    ) -> anyhow::Result<WasiBuilder> {
+        let mut builder = WasiBuilder::new().inherit_stdio().files(files);
         if let Some(output) = shipping.and_then(Shipping::guest_output) {
             builder = builder.stdout(output);
         }
@@ -128,4 +135,10 @@ impl HostState for Launch {
 
     /// Nothing: a launch that was read has no effect by itself.
     fn abort(&mut self) {}
+}
+
+/// The guest's WASI state, as people read it; `None` if the snapshot holds none.
+pub(crate) fn list_wasi(sections: &Sections) -> Option<Result<ListedWasi, RestoreError>> {
+    let section = sections.get(WASI_SECTION)?;
+    Some(WasiCtx::list(&section.bytes))
 }

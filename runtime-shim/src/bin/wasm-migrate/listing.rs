@@ -6,10 +6,12 @@ use std::io::{self, Write};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use wasm_migrate::abi::{Description, SafePointKind, SlotOrigin};
+use wasm_migrate::wasi::ListedWasi;
 use wasm_migrate::{Frame, MemoryContents, Names, Snapshot, TableContents, Value};
 
+use crate::launch::list_wasi;
 use crate::memory_map::MemoryMap;
-use crate::output;
+use crate::{listing_wasi, output};
 
 /// The snapshot's module, as far as it is at hand.
 pub(crate) enum Module {
@@ -37,6 +39,12 @@ pub(crate) struct Listing {
     memories: Vec<ListedMemory>,
     tables: Vec<ListedTable>,
     sections: Vec<ListedSection>,
+    /// Arguments, clocks, directories and descriptors, if the guest is a WASI program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wasi: Option<ListedWasi>,
+    /// Why the guest's WASI state is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wasi_unreadable: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -100,6 +108,11 @@ struct ListedSection {
 impl Listing {
     pub(crate) fn new(snapshot: &Snapshot, maps: Vec<MemoryMap>, module: &Module) -> Self {
         let state = &snapshot.state;
+        let (wasi, wasi_unreadable) = match list_wasi(&snapshot.sections) {
+            None => (None, None),
+            Some(Ok(wasi)) => (Some(wasi), None),
+            Some(Err(error)) => (None, Some(error.to_string())),
+        };
         let description = module.description();
         let global_indices =
             description.map(|about| about.globals.iter().map(|global| global.index));
@@ -146,6 +159,8 @@ impl Listing {
                     bytes: section.bytes.len(),
                 })
                 .collect(),
+            wasi,
+            wasi_unreadable,
         }
     }
 
@@ -232,7 +247,13 @@ impl Listing {
                 HumanBytes(*bytes as u64)
             )?;
         }
-        Ok(())
+        if let Some(reason) = &self.wasi_unreadable {
+            writeln!(out, "  wasi: {reason}")?;
+        }
+        match &self.wasi {
+            Some(wasi) => listing_wasi::print(wasi, out),
+            None => Ok(()),
+        }
     }
 }
 

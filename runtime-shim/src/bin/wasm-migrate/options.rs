@@ -7,6 +7,7 @@ use clap::Args;
 
 use wasm_migrate::{Compression, Tracking};
 
+use crate::file_options::FileOptions;
 use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
 use crate::ship::ShipOptions;
@@ -80,6 +81,8 @@ pub(crate) struct HostOptions {
     #[command(flatten)]
     pub(crate) ship: ShipOptions,
     #[command(flatten)]
+    pub(crate) files: FileOptions,
+    #[command(flatten)]
     pub(crate) keys: WriteKeys,
 }
 
@@ -123,22 +126,28 @@ fn directory(text: &str) -> Result<Directory, String> {
 }
 
 fn size(text: &str) -> Result<usize, String> {
+    let size = bytes(text)?;
+    let size = usize::try_from(size).map_err(|_| "this is more than the machine can address")?;
+    match size {
+        65_536.. => Ok(size),
+        _ => Err("a stack needs at least 64K".to_owned()),
+    }
+}
+
+/// A number of bytes, with K, M or G if wanted.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|unit: char| !unit.is_ascii_digit());
-    let factor: usize = match &text[digits.len()..] {
+    let factor: u64 = match &text[digits.len()..] {
         "" => 1,
         "K" | "k" => 1 << 10,
         "M" | "m" => 1 << 20,
         "G" | "g" => 1 << 30,
         unit => return Err(format!("`{unit}` is no unit: K, M or G")),
     };
-    let number: usize = digits.parse().map_err(|error| format!("{error}"))?;
-    let size = number
+    let number: u64 = digits.parse().map_err(|error| format!("{error}"))?;
+    number
         .checked_mul(factor)
-        .ok_or("this is more than the machine can address")?;
-    match size {
-        65_536.. => Ok(size),
-        _ => Err("a stack needs at least 64K".to_owned()),
-    }
+        .ok_or_else(|| "this is more than the machine can address".to_owned())
 }
 
 fn compression(text: &str) -> Result<Compression, String> {

@@ -120,7 +120,7 @@ pub(crate) fn session(
 ) -> anyhow::Result<Session> {
     let dirs = std::mem::take(&mut host.dirs);
     let launch = Launch::read_with(&chain.newest().snapshot().sections, dirs)?;
-    let wasi = launch.wasi(shipping.as_ref())?.build();
+    let wasi = launch.wasi(host.files.policy(), shipping.as_ref())?.build();
     let begin = Begin::Resume(chain);
     Ok(Session::new(program, launch, wasi, host, begin)?.with_shipping(shipping))
 }

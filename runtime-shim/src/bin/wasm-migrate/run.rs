@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         .path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into());
-    let mut wasi = launch.wasi(shipping.as_ref())?.args(
+    let mut wasi = launch.wasi(host.files.policy(), shipping.as_ref())?.args(
         [name]
             .into_iter()
             .chain(launch.args.iter().cloned())
