@@ -107,8 +107,8 @@ fn a_snapshot_can_be_looked_at() {
     assert_eq!(stack.last().expect("there are frames")["name"], "main");
     let descriptors = &listing["wasi"]["descriptors"];
     assert_eq!(descriptors[1]["kind"], "stdout");
-    assert_eq!(descriptors[1]["rights"][1], "fd_sync");
-
+    let rights = descriptors[1]["rights"].as_array().expect("a list");
+    assert!(rights.contains(&"fd_write".into()), "{rights:?}");
     let map = &listing["memories"][0]["map"];
     let expected = serde_json::json!([
         {"kind": "stored", "start": 0, "bytes": 4096}, {"kind": "zero", "start": 4096, "bytes": 61440},
