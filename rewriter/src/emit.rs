@@ -249,6 +249,12 @@ impl<'a> Emission<'_, 'a> {
         for _ in 0..self.plan.globals.count() {
             globals.global(ty, &ConstExpr::i32_const(0));
         }
+        let parked = self.functions.iter().map(|function| function.parked).max();
+        for value_type in self.plan.globals.parking.types(parked.unwrap_or(0)) {
+            let val_type = encode::value_type(value_type);
+            let zero = encode::zero_expression(value_type);
+            globals.global(GlobalType { val_type, ..ty }, &zero);
+        }
         self.output.section(&globals);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Small conversions from our types to the encoder's.
 
-use wasm_encoder::{Instruction, RefType, ValType};
+use wasm_encoder::{ConstExpr, Instruction, RefType, ValType};
 use wasm_migrate_abi::ValueType;
 
 /// The encoder's name for a type.
@@ -27,4 +27,9 @@ pub(crate) fn zero(ty: ValueType) -> Instruction<'static> {
         ValueType::FuncRef => Instruction::RefNull(wasm_encoder::HeapType::FUNC),
         ValueType::ExternRef => Instruction::RefNull(wasm_encoder::HeapType::EXTERN),
     }
+}
+
+/// [`zero`] as the initial value of a global.
+pub(crate) fn zero_expression(ty: ValueType) -> ConstExpr {
+    ConstExpr::extended([zero(ty)])
 }

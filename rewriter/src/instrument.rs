@@ -32,6 +32,7 @@ mod function;
 mod helpers;
 mod loops;
 mod operands;
+mod parking;
 mod region;
 mod wrapper;
 

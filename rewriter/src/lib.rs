@@ -28,6 +28,7 @@ mod migratizer;
 mod module;
 mod names;
 mod options;
+mod parking;
 mod pipeline;
 mod plan;
 mod report;

@@ -68,6 +68,9 @@ fn function_names(
     helper(helpers.arrive, "arrive".to_owned());
     helper(helpers.load_i32, "load_i32".to_owned());
     helper(helpers.load_i64, "load_i64".to_owned());
+    for (count, &index) in (1..).zip(&helpers.load_i32s) {
+        helper(index, format!("load_i32x{count}"));
+    }
     for (count, &index) in (1..).zip(&helpers.save_i32s) {
         helper(index, format!("save_i32x{count}"));
     }

@@ -47,6 +47,8 @@ pub(crate) struct Rewritten {
     pub(crate) body: Vec<u8>,
     /// Offsets in `body` of conditional branches that are hardly ever taken.
     pub(crate) unlikely: Vec<u32>,
+    /// How many values of one type other than `i32` it parks at most.
+    pub(crate) parked: u32,
     /// What it saves, if it can be on a saved stack, with the byte offset of each safe point in the body.
     pub(crate) frame: Option<(Frame, Vec<u32>)>,
     /// Of the original's code; 0 if it can never be on a saved stack.
@@ -131,6 +133,7 @@ fn rewrite_function(
             original,
             body,
             unlikely: Vec::new(),
+            parked: 0,
             frame: None,
             code: Fingerprint::default(),
         });
@@ -164,6 +167,7 @@ fn rewrite_function(
         original,
         body: new.bytes,
         unlikely: new.unlikely,
+        parked: new.parked,
         frame: Some((frame, offsets)),
         code: identities.code(module, &function),
     })

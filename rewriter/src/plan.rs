@@ -11,6 +11,7 @@ use wasm_migrate_abi::ValueType;
 use crate::analysis::{CodeFacts, Suspension};
 use crate::encode;
 use crate::module::{Module, Signature};
+use crate::parking::{PARKED_I32_MAX, ParkingGlobals};
 
 /// The functions of the contract, in the order in which they are imported.
 pub(crate) const ABI_IMPORTS: [(&str, &[ValueType], &[ValueType]); 8] = {
@@ -58,10 +59,11 @@ pub(crate) struct Globals {
     pub(crate) element_dropped: BTreeMap<u32, u32>,
     /// How many elements of the references table are taken, if there is one.
     pub(crate) references_used: Option<u32>,
+    pub(crate) parking: ParkingGlobals,
 }
 
 impl Globals {
-    /// How many globals are added, all `mut i32`.
+    /// How many globals are added before those for parking, all `mut i32`.
     pub(crate) fn count(&self) -> usize {
         let dropped = self.data_dropped.len() + self.element_dropped.len();
         4 + dropped + usize::from(self.references_used.is_some())
@@ -78,6 +80,8 @@ pub(crate) struct Helpers {
     pub(crate) arrive: u32,
     pub(crate) load_i32: u32,
     pub(crate) load_i64: u32,
+    /// By number of `i32`, from 1: loads them all, and parks them.
+    pub(crate) load_i32s: Vec<u32>,
     /// By number of `i32`, from 1: saves them all.
     pub(crate) save_i32s: Vec<u32>,
     pub(crate) save_i64: u32,
@@ -151,7 +155,7 @@ impl Plan {
         Self {
             blocking,
             abi,
-            globals: Globals::new(module, code, references),
+            globals: Globals::new(module, code, references, vectors),
             helpers,
             types: types.all,
             resumable,
@@ -239,20 +243,24 @@ fn allows_second_table(module: &Module<'_>, uses_references: bool) -> bool {
 }
 
 impl Globals {
-    fn new(module: &Module<'_>, code: &CodeFacts, references: bool) -> Self {
+    fn new(module: &Module<'_>, code: &CodeFacts, references: bool, vectors: bool) -> Self {
         let first = count32(module.globals.len());
         let mut next = first + 4..;
         let mut flags = |segments: &BTreeSet<u32>| -> BTreeMap<u32, u32> {
             segments.iter().copied().zip(&mut next).collect()
         };
+        let data_dropped = flags(&code.shared.data_drops);
+        let element_dropped = flags(&code.shared.element_drops);
+        let references_used = references.then(|| next.next().expect("far from the limit"));
         Self {
             state: first,
             budget: first + 1,
             depth: first + 2,
             safe_point: first + 3,
-            data_dropped: flags(&code.shared.data_drops),
-            element_dropped: flags(&code.shared.element_drops),
-            references_used: references.then(|| next.next().expect("far from the limit")),
+            data_dropped,
+            element_dropped,
+            references_used,
+            parking: ParkingGlobals::new(next.start, vectors),
         }
     }
 }
@@ -276,6 +284,7 @@ impl Helpers {
             arrive: next(),
             load_i32: next(),
             load_i64: next(),
+            load_i32s: (0..PARKED_I32_MAX).map(|_| next()).collect(),
             save_i32s: (1..=SAVED_TOGETHER_MAX).map(|_| next()).collect(),
             save_i64: next(),
             save_v128: vectors.then(&mut next),

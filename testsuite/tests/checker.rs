@@ -59,13 +59,24 @@ fn a_value_that_is_not_restored_is_noticed() {
             Operator::F32ReinterpretI32 | Operator::F64ReinterpretI64
         )
     };
-    let sets: Vec<usize> = operators
+    let loaded = operators
         .windows(3)
         .filter(|window| matches!(window[2].1, Operator::LocalSet { .. }))
         .filter(|window| is_load(&window[1].1) || is_load(&window[0].1) && is_bits(&window[1].1))
-        .map(|window| window[2].0)
-        .collect();
-    assert!(sets.len() >= 7, "{} values are restored", sets.len());
+        .map(|window| window[2].0);
+    let arrive = helpers(&emitted, "arrive");
+    let arrivals = (0..operators.len()).filter(|at| {
+        matches!(operators[*at].1, Operator::Call { function_index } if arrive.contains(&function_index))
+    });
+    // Values that have waited in globals.
+    let fetched = arrivals.flat_map(|at| {
+        operators[at + 1..]
+            .chunks_exact(2)
+            .take_while(|pair| matches!(pair[0].1, Operator::GlobalGet { .. }))
+            .map(|pair| pair[1].0)
+    });
+    let sets: Vec<usize> = loaded.chain(fetched).collect();
+    assert!(sets.len() >= 20, "{} values are restored", sets.len());
     for offset in sets {
         let mut mutant = emitted.clone();
         // `local.set x` becomes `drop; nop`.

@@ -146,7 +146,9 @@ impl Emitter<'_, '_> {
     /// Polls, and unwinds if the host asks for it.
     pub(super) fn poll(&mut self, safe_point: u32) {
         let frame = self.frame;
+        let parked = self.park(safe_point);
         self.emit(Instruction::Call(self.plan.helpers.check));
+        self.fetch(&parked);
         self.open_unlikely_if();
         self.save_slots(frame.safe_points[safe_point as usize].slots());
         self.emit(Instruction::I32Const(safe_point.cast_signed()));
@@ -190,7 +192,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn slot_local(&mut self, origin: SlotOrigin, value_type: ValueType) -> u32 {
+    pub(super) fn slot_local(&mut self, origin: SlotOrigin, value_type: ValueType) -> u32 {
         match origin {
             SlotOrigin::Local(local) => local,
             SlotOrigin::Operand(height) => self.operands.slot(height, value_type),

@@ -20,6 +20,8 @@ pub(crate) struct Body {
     pub(crate) bytes: Vec<u8>,
     /// Offsets in `bytes` of conditional branches that are hardly ever taken.
     pub(crate) unlikely: Vec<u32>,
+    /// How many values of one type other than `i32` it parks at most.
+    pub(crate) parked: u32,
 }
 
 /// Rewrites one lifted function.
@@ -51,6 +53,7 @@ pub(crate) fn instrument(
         exits: IndexMap::new(),
         next_safe_point: 1,
         leaf: None,
+        parked: 0,
         reachable: true,
     };
     emitter
@@ -107,6 +110,8 @@ pub(super) struct Emitter<'e, 'a> {
     pub(super) next_safe_point: u32,
     /// The innermost loop, if it contains no other safe point.
     pub(super) leaf: Option<LeafLoop>,
+    /// See [`Body::parked`].
+    pub(super) parked: u32,
     /// Whether control can reach the next operator from the one before.
     pub(super) reachable: bool,
 }
@@ -212,7 +217,11 @@ impl Emitter<'_, '_> {
         let mut bytes = Vec::new();
         self.encode_locals(&mut bytes);
         let unlikely = code::encode(original, &items, &self.labels, &mut bytes);
-        Body { bytes, unlikely }
+        Body {
+            bytes,
+            unlikely,
+            parked: self.parked,
+        }
     }
 
     fn encode_locals(&self, sink: &mut Vec<u8>) {

@@ -11,6 +11,7 @@ use super::wrapper::wrapper_function;
 use crate::encode;
 use crate::features;
 use crate::module::{Module, Signature};
+use crate::parking::PARKED_I32_MAX;
 use crate::plan::{Plan, SAVED_TOGETHER_MAX, count32};
 
 /// All functions that are added, with their signatures, in index order.
@@ -31,6 +32,9 @@ pub(crate) fn added_functions(module: &Module<'_>, plan: &Plan) -> Vec<(Signatur
             build(&[], [Instruction::Call(plan.abi.load_i64)]),
         ),
     ];
+    for count in 1..=PARKED_I32_MAX {
+        helpers.push((signature(&[], &[]), load_i32s(count, plan)));
+    }
     for count in 1..=count32(SAVED_TOGETHER_MAX) {
         let params = vec![ValueType::I32; count as usize];
         helpers.push((signature(&params, &[]), save_i32s(count, plan)));
@@ -125,6 +129,18 @@ fn arrive(plan: &Plan) -> Function {
         ]);
     }
     build(&[], instructions)
+}
+
+fn load_i32s(count: u32, plan: &Plan) -> Function {
+    let load = |nth| {
+        let place = plan.globals.parking.place(ValueType::I32, nth);
+        let place = place.expect("there are so many");
+        [
+            Instruction::Call(plan.abi.load_i32),
+            Instruction::GlobalSet(place),
+        ]
+    };
+    build(&[], (0..count).flat_map(load))
 }
 
 fn save_i32s(count: u32, plan: &Plan) -> Function {

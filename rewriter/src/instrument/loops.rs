@@ -122,19 +122,23 @@ impl Emitter<'_, '_> {
         let begin = self.land(safe_point);
         let frame = self.frame;
         let point = &frame.safe_points[safe_point as usize];
-        self.load_slots(&point.carried);
-        let here = self.labels.next();
-        if !is_leaf {
+        if is_leaf {
+            let slots: Vec<u32> = point.carried.iter().chain(&point.own).copied().collect();
+            let parked = self.load_parked(&slots);
+            self.emit(Instruction::Call(self.plan.helpers.arrive));
+            self.fetch(&parked);
+        } else {
+            let here = self.labels.next();
+            let parked = self.load_parked(&point.carried);
             self.clear_slots(&point.own);
             self.emit(Instruction::GlobalGet(self.plan.globals.safe_point));
             self.emit(Instruction::I32Const(safe_point.cast_signed()));
             self.emit(Instruction::I32Eq);
             self.emit_item(Item::Open(here, Opening::If(BlockType::Empty)));
-        }
-        self.load_slots(&point.own);
-        self.emit(Instruction::Call(self.plan.helpers.arrive));
-        if !is_leaf {
+            self.load_slots(&point.own);
+            self.emit(Instruction::Call(self.plan.helpers.arrive));
             self.emit_item(Item::End);
+            self.fetch(&parked);
         }
         self.region().close(begin, BlockType::Empty);
     }

@@ -74,7 +74,7 @@ impl Frames<'_> {
         let mut machine = self.machine(abi::RUNNING, locals);
         machine.poll_answer = Some(0);
         let from = if self.polls(callee) {
-            at
+            self.parking_before(at)
         } else {
             machine.set_state(abi::UNWINDING);
             let results = self.result_count(at);
@@ -108,12 +108,27 @@ impl Frames<'_> {
         }))
     }
 
+    /// Where the values that wait in globals during a poll are put there.
+    fn parking_before(&self, poll: usize) -> usize {
+        let mut from = poll;
+        while let [
+            ..,
+            Operator::LocalGet { .. },
+            Operator::GlobalSet { global_index },
+        ] = self.body.ops[..from]
+            && global_index != self.budget_global
+        {
+            from -= 2;
+        }
+        from
+    }
+
     /// Where the function lands when it is rewound to a safe point.
     pub(super) fn landing(&self, safe_point: u32) -> Result<Landing, String> {
         let locals = vec![Value::Unknown; self.local_count() as usize];
         let mut machine = self.machine(abi::REWINDING, locals);
         machine.frame = Some(safe_point.cast_signed());
-        machine.globals.insert(self.budget_global, 0);
+        machine.globals.insert(self.budget_global, Value::Const(0));
         let event = machine.run(self.body, 0);
         let running = machine.state() == Some(abi::RUNNING);
         let (at, callee, is_innermost) = match event {

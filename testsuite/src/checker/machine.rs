@@ -56,7 +56,7 @@ pub(super) struct Machine<'m> {
     pub(super) locals: Vec<Value>,
     pub(super) stack: Vec<Value>,
     heights: HashMap<usize, usize>,
-    pub(super) globals: HashMap<u32, i32>,
+    pub(super) globals: HashMap<u32, Value>,
     /// Words sent to the host.
     pub(super) saved: Vec<Value>,
     /// Answer of the next poll; without one, a poll ends the run.
@@ -88,7 +88,7 @@ impl<'m> Machine<'m> {
             stack: Vec::new(),
             heights: HashMap::new(),
             globals: state_global
-                .map(|global| (global, state))
+                .map(|global| (global, Value::Const(state)))
                 .into_iter()
                 .collect(),
             saved: Vec::new(),
@@ -102,12 +102,17 @@ impl<'m> Machine<'m> {
 
     /// What the guest is doing.
     pub(super) fn state(&self) -> Option<i32> {
-        self.globals.get(&self.state_global?).copied()
+        match self.globals.get(&self.state_global?) {
+            Some(Value::Const(state)) => Some(*state),
+            _ => None,
+        }
     }
 
     pub(super) fn set_state(&mut self, state: i32) {
-        self.globals
-            .extend(self.state_global.map(|global| (global, state)));
+        self.globals.extend(
+            self.state_global
+                .map(|global| (global, Value::Const(state))),
+        );
     }
 
     /// Runs from an operator until something happens.
@@ -250,12 +255,12 @@ impl<'m> Machine<'m> {
             }
             Operator::GlobalGet { global_index } => {
                 let value = self.globals.get(&global_index).copied();
-                self.stack.push(value.map_or(Value::Unknown, Value::Const));
+                self.stack.push(value.unwrap_or(Value::Unknown));
             }
-            Operator::GlobalSet { global_index } => match self.pop_const() {
-                Some(value) => _ = self.globals.insert(global_index, value),
-                None => _ = self.globals.remove(&global_index),
-            },
+            Operator::GlobalSet { global_index } => {
+                let value = self.pop();
+                self.globals.insert(global_index, value);
+            }
             Operator::I32Add => self.binary(i32::wrapping_add),
             Operator::I32Sub => self.binary(i32::wrapping_sub),
             Operator::I32And => self.binary(|a, b| a & b),
