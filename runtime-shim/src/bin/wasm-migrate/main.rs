@@ -25,6 +25,7 @@ mod module;
 mod notes;
 mod options;
 mod output;
+mod portability;
 mod progress;
 mod resume;
 mod run;

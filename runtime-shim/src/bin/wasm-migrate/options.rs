@@ -10,6 +10,7 @@ use wasm_migrate::{Compression, Tracking};
 use crate::file_options::FileOptions;
 use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
+use crate::portability::PortabilityOptions;
 use crate::ship::ShipOptions;
 use crate::triggers::Signal;
 
@@ -82,6 +83,8 @@ pub(crate) struct HostOptions {
     pub(crate) ship: ShipOptions,
     #[command(flatten)]
     pub(crate) files: FileOptions,
+    #[command(flatten)]
+    pub(crate) portability: PortabilityOptions,
     #[command(flatten)]
     pub(crate) keys: WriteKeys,
 }

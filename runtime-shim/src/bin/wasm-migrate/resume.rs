@@ -11,7 +11,8 @@ use crate::arrival::{self, Arrival, ArrivedGuest};
 use crate::keys::ReadKeys;
 use crate::launch::Launch;
 use crate::options::HostOptions;
-use crate::session::{Begin, Program, Session};
+use crate::portability::Processor;
+use crate::session::{Begin, Program, Session, read_module};
 use crate::ship::Shipping;
 
 /// Goes on with a program from its snapshot. The exit status is the guest's own; 134 if it traps, 75 if
@@ -64,20 +65,24 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let chain = SnapshotChain::open(file.unwrap_or(&snapshot_file), &keys)?;
     let recorded = &chain.newest().snapshot().module;
     let shipped = arrived.as_mut().and_then(|guest| guest.module.take());
-    let program = match (module, shipped) {
-        (None, Some(wasm)) => {
-            let program = Program::new(PathBuf::from(&recorded.path), &wasm, host.stack_size)?;
-            if program.guest.digest() != recorded.digest {
-                anyhow::bail!("the module that came along is not the one that was running");
-            }
-            program
-        }
-        (named, _) => {
-            let path = named.unwrap_or_else(|| PathBuf::from(&recorded.path));
-            Program::read(path, host.stack_size)
-                .context("the snapshot's module is needed: name it with --module")?
+    let from = Processor::read(&chain.newest().snapshot().sections)?;
+    let processor = Processor::after(from.as_ref(), host.portability);
+    let is_shipped = module.is_none() && shipped.is_some();
+    let path = module.unwrap_or_else(|| PathBuf::from(&recorded.path));
+    let wasm = match shipped.filter(|_| is_shipped) {
+        Some(wasm) => wasm,
+        None => {
+            read_module(&path).context("the snapshot's module is needed: name it with --module")?
         }
     };
+    let program = Program::new(path, &wasm, host.stack_size, processor)?;
+    if is_shipped && program.guest.digest() != recorded.digest {
+        anyhow::bail!("the module that came along is not the one that was running");
+    }
+    if let Some(from) = from {
+        program.processor.check_move(&from, &wasm)?;
+    }
+    drop(wasm);
     if program.guest.description().original_digest != chain.newest().header().original_digest {
         log::warn!(
             "`{}` is another version of the program that was running",

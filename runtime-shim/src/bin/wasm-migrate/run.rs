@@ -12,8 +12,9 @@ use crate::keys::ReadKeys;
 use crate::launch::{Launch, Variable};
 use crate::notes::note;
 use crate::options::{HostOptions, variable};
+use crate::portability::Processor;
 use crate::resume;
-use crate::session::{Begin, Program, Session};
+use crate::session::{Begin, Program, Session, read_module};
 use crate::ship::Shipping;
 
 /// Runs a migratized module. The exit status is the guest's own; 134 if it traps, 75 if it was stopped
@@ -51,7 +52,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         args,
     } = arguments;
     let shipping = host.ship.shipping()?;
-    let program = Program::read(module, host.stack_size)?;
+    let processor = Processor::here(host.portability);
+    let wasm = read_module(&module)?;
+    let program = Program::new(module, &wasm, host.stack_size, processor)?;
+    drop(wasm);
     let has = |name: &str| program.guest.module().get_export(name).is_some();
     let prints_results = invoke.is_some();
     let last = invoke.unwrap_or_else(|| "_start".to_owned());
@@ -111,6 +115,7 @@ fn go_on(
     let recorded = Launch::read(&snapshot.sections)?;
     if snapshot.state.original_digest != program.guest.description().original_digest
         || recorded != *launch
+        || Processor::read(&snapshot.sections)?.as_ref() != Some(&program.processor)
     {
         anyhow::bail!(
             "`{shown}` is a checkpoint of another program, or of other arguments: start anew with \

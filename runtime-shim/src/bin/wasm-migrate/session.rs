@@ -23,6 +23,7 @@ use crate::keys::LoadedKeys;
 use crate::launch::Launch;
 use crate::notes::note;
 use crate::options::HostOptions;
+use crate::portability::Processor;
 use crate::ship::Shipping;
 use crate::triggers::{self, Reasons};
 
@@ -37,6 +38,8 @@ const HOST_STACK_BYTES: usize = 16 << 20;
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(crate) guest: Guest,
+    /// What it is compiled for.
+    pub(crate) processor: Processor,
 }
 
 /// Where the guest begins.
@@ -78,23 +81,25 @@ struct Host {
     migration: Migration,
     launch: Launch,
     wasi: WasiCtx,
+    processor: Processor,
 }
 
 impl Program {
-    pub(crate) fn read(path: PathBuf, stack_bytes: usize) -> anyhow::Result<Self> {
-        let wasm =
-            std::fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        Self::new(path, &wasm, stack_bytes)
-    }
-
     /// Compiles the module that is, or was, at this path.
-    pub(crate) fn new(path: PathBuf, wasm: &[u8], stack_bytes: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        path: PathBuf,
+        wasm: &[u8],
+        stack_bytes: usize,
+        processor: Processor,
+    ) -> anyhow::Result<Self> {
         let mut config = Config::new();
         config
             .max_wasm_stack(stack_bytes)
             // The engine demands it, although nothing here is asynchronous.
             .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES))
             .wasm_branch_hinting(true)
+            .cranelift_nan_canonicalization(processor.canonical_nans)
+            .relaxed_simd_deterministic(processor.deterministic_relaxed_simd)
             .wasm_relaxed_simd(true)
             .wasm_multi_memory(true)
             .wasm_memory64(true)
@@ -106,8 +111,17 @@ impl Program {
         let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
         let guest = Guest::new(&engine, wasm)
             .with_context(|| format!("cannot load `{}`", path.display()))?;
-        Ok(Self { path, guest })
+        Ok(Self {
+            path,
+            guest,
+            processor,
+        })
     }
+}
+
+/// The bytes of a module.
+pub(crate) fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 impl Session {
@@ -139,6 +153,7 @@ impl Session {
             migration,
             launch,
             wasi,
+            processor: program.processor.clone(),
         };
         let store = Store::new(program.guest.module().engine(), data);
         Ok(Self {
@@ -205,7 +220,7 @@ impl Session {
             .map_err(anyhow::Error::from)?;
         let instance = GuestInstance::new(&mut self.store, &linker, &self.program.guest, get)
             .map_err(anyhow::Error::from)?
-            .with_host_states(|host| vec![&mut host.launch, &mut host.wasi]);
+            .with_host_states(|host| vec![&mut host.launch, &mut host.wasi, &mut host.processor]);
         let ended = self.run_entries(&instance);
         self.warn_if_not_reached();
         let ended = ended.or_else(exit_status);

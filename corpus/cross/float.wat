@@ -1,0 +1,26 @@
+;; Floats of both widths through division, roots, roundings, minima, infinities and NaNs; the bits are hashed.
+(module
+  (memory 1)
+  (func $mix (param $hash i64) (param $x f64) (result i64)
+    (i64.mul (i64.xor (local.get $hash)
+      ;; A NaN's bits are the machine's own affair: only that it is one counts.
+      (if (result i64) (f64.ne (local.get $x) (local.get $x))
+        (then (i64.const 0x7ff8000000000000)) (else (i64.reinterpret_f64 (local.get $x)))))
+      (i64.const 0x100000001b3)))
+  (func (export "run") (result i64) (local $i i32) (local $hash i64) (local $x f64) (local $y f32)
+    (local.set $x (f64.const 0.5))
+    (local.set $y (f32.const 3))
+    (loop $next
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (local.set $x (f64.mul (f64.const 3.9) (f64.mul (local.get $x) (f64.sub (f64.const 1) (local.get $x)))))
+      (local.set $y (f32.sqrt (f32.add (local.get $y) (f32.convert_i32_u (local.get $i)))))
+      (f64.store (i32.mul (i32.and (local.get $i) (i32.const 63)) (i32.const 8)) (local.get $x))
+      (local.set $hash (call $mix (local.get $hash) (f64.add (local.get $x) (f64.promote_f32 (local.get $y)))))
+      (local.set $hash (call $mix (local.get $hash) (f64.nearest (f64.mul (local.get $x) (f64.const 1e5)))))
+      (local.set $hash (call $mix (local.get $hash) (f64.div (local.get $x)
+        (f64.convert_i32_s (i32.rem_s (local.get $i) (i32.const 3))))))
+      (local.set $hash (call $mix (local.get $hash) (f64.sqrt (f64.sub (local.get $x) (f64.const 0.5)))))
+      (local.set $hash (call $mix (local.get $hash) (f64.min (f64.const -0) (f64.copysign (f64.const 0) (local.get $x)))))
+      (local.set $hash (i64.add (local.get $hash) (i64.trunc_sat_f64_u (f64.mul (local.get $x) (f64.const 1e19)))))
+      (br_if $next (i32.lt_u (local.get $i) (i32.const 3000))))
+    (i64.add (local.get $hash) (i64.load (i32.const 256)))))

@@ -1,0 +1,33 @@
+;; A table that the program changes while it calls through it, dropped segments, references in locals.
+(module
+  (type $op (func (param i64) (result i64)))
+  (table $ops 4 32 funcref)
+  (elem $all func $add $mul $rot $sub)
+  (memory 1)
+  ;; Not a constant, so that the loop below is polled.
+  (global $rounds (mut i32) (i32.const 600))
+  (data $late "\01\02\03\05\07\0b\0d\11")
+  (func $add (type $op) (i64.add (local.get 0) (i64.const 0x12345)))
+  (func $mul (type $op) (i64.mul (local.get 0) (i64.const 0x5851f42d4c957f2d)))
+  (func $rot (type $op) (i64.rotr (local.get 0) (i64.const 7)))
+  (func $sub (type $op) (i64.sub (i64.const 99) (local.get 0)))
+  (func $swap (param $a i32) (param $b i32) (local $held funcref)
+    (local.set $held (table.get $ops (local.get $a)))
+    (table.set $ops (local.get $a) (table.get $ops (local.get $b)))
+    (table.set $ops (local.get $b) (local.get $held)))
+  (func (export "run") (result i64) (local $i i32) (local $x i64) (local $last funcref)
+    (table.init $ops $all (i32.const 0) (i32.const 0) (i32.const 4))
+    (elem.drop $all)
+    (loop $next
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (local.set $x (call_indirect $ops (type $op) (local.get $x) (i32.and (local.get $i) (i32.const 3))))
+      (local.set $last (table.get $ops (i32.and (local.get $i) (i32.const 3))))
+      (call $swap (i32.and (local.get $i) (i32.const 3)) (i32.and (i32.wrap_i64 (local.get $x)) (i32.const 3)))
+      (if (i32.eq (local.get $i) (i32.const 200))
+        (then
+          (drop (table.grow $ops (local.get $last) (i32.const 3)))
+          (memory.init $late (i32.const 8) (i32.const 0) (i32.const 8))
+          (data.drop $late)))
+      (br_if $next (i32.lt_u (local.get $i) (global.get $rounds))))
+    (i64.add (i64.add (local.get $x) (i64.load (i32.const 8)))
+      (call_indirect $ops (type $op) (local.get $x) (i32.sub (table.size $ops) (i32.const 1))))))
