@@ -1,0 +1,5 @@
+//! The destination of a migration.
+
+mod interface;
+
+pub use interface::{DestinationAction, DestinationInput, DestinationOutcome};
