@@ -3,6 +3,7 @@
 //! Nothing here does I/O: no sockets, clocks, threads, disks or engines. Time is an argument, messages go in and actions
 //! come out, so that tests can drop, delay, reorder and crash at will.
 
+pub mod codec;
 pub mod convergence;
 pub mod destination;
 mod ids;

@@ -3,8 +3,32 @@
 //! A node runs a job only while its journal says [`Holding::Owned`] or [`Holding::Arrived`], and a journal changes by
 //! compare-and-set alone. Epochs grow with every change of hands, so of two nodes that both believe to own a job, the one with
 //! the smaller epoch is wrong.
+//!
+//! ```text
+//! source: Owned(e) --> Committing(e+1) --> Gone(e+1)           destination: - --> Arrived(e+1) --> Owned(e+1)
+//!                             |                                              \         | crash
+//!                             `--Fenced--> Owned(e+2)                         `--> Fenced(e+1)
+//! ```
+//!
+//! Why there is never more than one executor: the source stops its guest before it writes `Committing`, sends `Commit` only
+//! after that is on disk, and leaves `Committing` only for `Gone`, or for a newer epoch when the destination has answered
+//! `Fenced`. The destination runs the guest only after `Commit`, and answers `Fenced` only when it has no guest in that epoch
+//! any more and so never can run it. A crash of the destination before `Owned` is on disk loses its guest, so it is fenced when
+//! it is back. Why no guest is lost: until `Owned` is on disk at the destination, the source keeps the stopped guest.
+//!
+//! [`SourceSide`] and [`DestinationSide`] are these rules and nothing else: the machines of [`crate::source`] and
+//! [`crate::destination`] put their effects into practice, and a model checker goes through all their states.
+
+mod destination;
+pub mod journal;
+mod source;
+mod stray;
 
 use serde::{Deserialize, Serialize};
+
+pub use destination::{DestinationEffect, DestinationEvent, DestinationSide, DestinationStep};
+pub use source::{SourceEffect, SourceEvent, SourceSide, SourceStep};
+pub use stray::{answer_as_source, may_arrive};
 
 use crate::ids::{Epoch, JobId, MigrationId, NodeName};
 
@@ -22,14 +46,13 @@ pub struct Record {
 pub enum Holding {
     /// It runs the job, and goes on from its newest checkpoint after a crash.
     Owned {
-        /// The migration by which it came, if it came by one.
+        /// The migration by which it came, if it came by one in this epoch.
         arrival: Option<MigrationId>,
     },
-    /// As a source: the other node may run it in this epoch. This one does not, unless the other answers that it never will.
+    /// As a source: the other node may run it in this epoch. This one does not, unless the other answers that it never will. It
+    /// keeps its stopped guest until the other says that a crash cannot lose it.
     Committing(Transfer),
-    /// As a source: the other node has said that it runs it. A copy is kept until it says that a crash cannot lose it.
-    Handed(Transfer),
-    /// As a source: the other node owns it for good.
+    /// As a source: the other node owns it.
     Gone(Transfer),
     /// As a destination: it runs the job, but no checkpoint of it is on disk. After a crash it is fenced.
     Arrived(Transfer),
@@ -57,7 +80,8 @@ pub trait Ownership {
     /// Replaces what the journal says, if that is still `expected`, and returns when a crash cannot undo it.
     ///
     /// # Errors
-    /// It says something else, or it cannot be written. After [`OwnershipError::Store`] it may say either.
+    /// It says something else, or it cannot be written. After [`OwnershipError::Store`] nobody knows which of both it says
+    /// before it is loaded anew; the machines are right in either case.
     fn compare_and_set(
         &mut self,
         job: &JobId,
@@ -72,7 +96,8 @@ pub trait Ownership {
 pub enum OwnershipError {
     /// Somebody else changed it.
     #[error(
-        "the job's journal says {found:?} where {expected:?} was expected: another process works on the job; look with `wasm-migrate ps`"
+        "the job's journal says {found:?} where {expected:?} was expected: another process works on the job; look with \
+         `wasm-migrate ps`"
     )]
     Changed {
         /// What it says.
@@ -92,4 +117,12 @@ pub enum Resolution {
     Here,
     /// It is the other node's.
     Gone,
+}
+
+impl Record {
+    /// May the node run the job?
+    #[must_use]
+    pub fn is_executor(&self) -> bool {
+        matches!(self.holding, Holding::Owned { .. } | Holding::Arrived(_))
+    }
 }

@@ -9,6 +9,7 @@ use crate::ids::{Digest, Epoch, PageRun};
 use crate::message::{Failure, Message};
 use crate::ownership::{Record, Resolution};
 use crate::progress::Progress;
+use crate::received::PageBitmaps;
 use crate::source::LinkId;
 
 /// What happens at the destination.
@@ -30,8 +31,11 @@ pub enum DestinationInput {
         /// Which round.
         round: u32,
     },
-    /// [`DestinationAction::Restore`] is done: the stack is rebuilt, and the guest waits in its first safe point.
-    Restored,
+    /// [`DestinationAction::Restore`] is done: the stack is rebuilt, and the guest is held.
+    Restored {
+        /// Of this attempt.
+        attempt: u32,
+    },
     /// [`DestinationAction::Persist`] is done or has failed.
     Persisted(Result<(), String>),
     /// The guest waits for these pages: all pages of this protocol in the one page of the kernel that it touched.
@@ -97,10 +101,12 @@ pub enum DestinationAction {
     /// Rebuild the guest from the state, whose digest was checked, and hold it. Answer: [`DestinationInput::Restored`].
     /// In post-copy `missing` pages arrive later, and touching one must be a [`DestinationInput::PageFault`].
     Restore {
+        /// Counts how often a guest was restored in this migration.
+        attempt: u32,
         /// Bytes of the state.
         bytes: u64,
-        /// Pages that are still to come, as they travel.
-        missing: crate::received::PageBitmaps,
+        /// Pages that are still to come.
+        missing: PageBitmaps,
     },
     /// Throw away what was restored and the state; pages and module stay: the source goes on copying. No answer.
     Unprepare,

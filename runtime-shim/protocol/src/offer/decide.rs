@@ -6,6 +6,7 @@ use super::{
     Acceptance, Compression, DirectoryNeed, Mode, ModuleNeed, Offer, Processor, Refusal, Variant,
 };
 use crate::ids::{Digest, Epoch, PAGE_BYTES};
+use crate::ownership::{Record, may_arrive};
 
 /// Memories that a guest may have: what WebAssembly's engines allow.
 const MEMORIES_MAX: usize = 100;
@@ -55,8 +56,8 @@ pub struct Situation {
     pub jobs: u32,
     /// Is this very job being moved?
     pub is_busy: bool,
-    /// The epoch in this job's journal, if there is one.
-    pub known_epoch: Option<Epoch>,
+    /// What this job's journal says, if there is one.
+    pub record: Option<Record>,
     /// Modules in store.
     pub modules: Vec<StoredModule>,
 }
@@ -116,12 +117,7 @@ fn check_situation(epoch: Epoch, policy: &Policy, situation: &Situation) -> Resu
     if situation.is_busy {
         return Err(Refusal::Busy);
     }
-    if let Some(known) = situation.known_epoch.filter(|known| *known >= epoch) {
-        return Err(Refusal::StaleEpoch {
-            offered: epoch,
-            known,
-        });
-    }
+    may_arrive(situation.record.as_ref(), epoch)?;
     if situation.jobs >= policy.job_limit {
         return Err(Refusal::TooManyJobs {
             running: situation.jobs,

@@ -16,6 +16,11 @@ pub enum Refusal {
         /// The epoch that the destination's journal has.
         known: Epoch,
     },
+    /// The destination's journal says that the job is its own.
+    OwnedHere {
+        /// In this epoch.
+        known: Epoch,
+    },
     /// The job is being moved here or away already.
     Busy,
     /// No more jobs are taken.
@@ -111,6 +116,10 @@ impl fmt::Display for Refusal {
                 f,
                 "it knows epoch {known} of the job, the offer is for epoch {offered}: the job has been elsewhere since; \
                  move it from the node that owns it now"
+            ),
+            Self::OwnedHere { known } => write!(
+                f,
+                "its journal says that the job is its own (epoch {known}): stop the job on the node where it should not be"
             ),
             Self::Busy => f.write_str(
                 "the job is being moved to or from there already: wait until that is over, or cancel it",

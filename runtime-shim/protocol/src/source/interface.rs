@@ -1,11 +1,12 @@
 //! What goes into the source's machine and what comes out, besides messages.
 //!
 //! Actions are carried out in the order in which they come; those that take time answer with an input, which the action's
-//! comment names. Nothing else may be done to guest, link or journal meanwhile.
+//! comment names, and do not hold up the next ones. When a link is lost or closed, those that send on it are given up, and do not
+//! answer any more. Nothing else may be done to guest, link or journal meanwhile.
 
 use std::time::Duration;
 
-use crate::convergence::DirtySample;
+use crate::convergence::GuestSample;
 use crate::ids::{Digest, Epoch, PageRun};
 use crate::message::{Channel, Message};
 use crate::ownership::{Record, Resolution};
@@ -39,8 +40,8 @@ pub enum SourceInput {
     },
     /// [`SourceAction::SendProbe`] or [`SourceAction::SendModule`] is done: its last byte was handed to the transport.
     ModuleSent,
-    /// Answer to [`SourceAction::MeasureDirty`].
-    DirtyMeasured(DirtySample),
+    /// Answer to [`SourceAction::MeasureGuest`].
+    GuestMeasured(GuestSample),
     /// [`SourceAction::CopyRound`] is done: all its pages were handed to the transport.
     RoundCopied {
         /// Which round.
@@ -62,6 +63,8 @@ pub enum SourceInput {
     GuestEnded,
     /// [`SourceAction::SendState`] is done.
     StateSent {
+        /// Of this attempt.
+        attempt: u32,
         /// Bytes of the state.
         bytes: u64,
         /// Their BLAKE3 digest.
@@ -114,8 +117,8 @@ pub enum SourceAction {
         /// Bytes of it that are there already.
         from: u64,
     },
-    /// Say how many pages the guest writes. Answer: [`SourceInput::DirtyMeasured`].
-    MeasureDirty,
+    /// Say how much memory the guest has and writes. Answer: [`SourceInput::GuestMeasured`].
+    MeasureGuest,
     /// Send pages as [`crate::message::BulkMessage::Pages`] of this round: in the first round all that the guest has touched,
     /// later those that it has written since the last began. Answer: [`SourceInput::RoundCopied`]. The guest runs, or stands
     /// still if `is_last`.
@@ -136,7 +139,10 @@ pub enum SourceAction {
     /// Stop the guest at a safe point and save its state. Answer: [`SourceInput::GuestStopped`], `StopFailed` or `GuestEnded`.
     StopGuest,
     /// Send the state in [`crate::message::BulkMessage::StatePiece`]s. Answer: [`SourceInput::StateSent`].
-    SendState,
+    SendState {
+        /// Counts how often the guest was stopped to be moved.
+        attempt: u32,
+    },
     /// Send these pages, on the demand channel as `Answer`, in bulk as `Push`. Answer: [`SourceInput::PagesSent`].
     SendPages {
         /// Which channel.
