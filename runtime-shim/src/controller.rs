@@ -5,7 +5,7 @@
 //! being told ([`Controller::on_request`]).
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub struct Controller(Arc<Shared>);
 struct Shared {
     requested: AtomicBool,
     deferred: AtomicBool,
+    /// An [`Interruption`] as a number; 0 for none.
+    interruption: AtomicU8,
     wakers: Mutex<Wakers>,
     changed: Condvar,
 }
@@ -25,6 +27,28 @@ struct Shared {
 struct Wakers {
     next_id: u64,
     list: Vec<(u64, Box<dyn Fn() + Send>)>,
+}
+
+/// Why a guest is ended from outside. It is an error of the guest's call, from which the reason can be downcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Interruption {
+    /// Someone ended it.
+    #[error("the guest was killed")]
+    Killed,
+    /// Part of its memory was still to come from another host, and never will.
+    #[error(
+        "part of the guest's memory was still at the host that it came from, which is gone for good: go on from \
+         its last checkpoint"
+    )]
+    MemoryLost,
+    /// It arrived, and was not to run here.
+    #[error("the guest was not to run here: the host that it came from has it still")]
+    NotAdmitted,
+}
+
+impl Interruption {
+    const ALL: [Self; 3] = [Self::Killed, Self::MemoryLost, Self::NotAdmitted];
 }
 
 /// Keeps a function registered with [`Controller::on_request`]; dropping it ends that.
@@ -112,6 +136,24 @@ impl Controller {
             shared: Arc::clone(&self.0),
             id,
         }
+    }
+
+    /// Ends the guest at its next poll, or its next call of a host function that checks. The first reason counts.
+    pub(crate) fn interrupt(&self, interruption: Interruption) {
+        let number = interruption as u8 + 1;
+        // The first one stays.
+        let interruption = &self.0.interruption;
+        let _ = interruption.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
+        self.request();
+    }
+
+    /// Fails if the guest is to end.
+    pub(crate) fn check(&self) -> Result<(), Interruption> {
+        let number = usize::from(self.0.interruption.load(Ordering::Acquire));
+        let found = number
+            .checked_sub(1)
+            .and_then(|index| Interruption::ALL.get(index));
+        found.map_or(Ok(()), |interruption| Err(*interruption))
     }
 
     pub(crate) fn set_deferred(&self) {

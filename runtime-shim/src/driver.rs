@@ -88,12 +88,7 @@ pub(crate) fn restore<M: Measured>(
     frames: &[Frame],
     fill: &mut FillMemory<'_>,
 ) -> Result<RawStack, ResumeError> {
-    for (index, memory) in (0..).zip(&state.memories) {
-        let (shape, size) = (instance.memory_shape(index)?, memory.size());
-        if size.pages > shape.size.pages {
-            instance.grow_memory(index, size.pages - shape.size.pages)?;
-        }
-    }
+    grow_memories(instance, &state.memories)?;
     for (table, contents) in description.tables.iter().zip(&state.tables) {
         let shape = instance.table_shape(table.index)?;
         if contents.len() > shape.size {
@@ -129,6 +124,20 @@ pub(crate) fn restore<M: Measured>(
     }
     let references = functions.iter().copied().zip(0..).collect();
     Ok(RawStack::from_frames(frames, &references))
+}
+
+/// Grows memories to sizes that have been checked.
+pub(crate) fn grow_memories<M: Measured>(
+    instance: &mut impl Instance,
+    memories: &[M],
+) -> Result<(), ResumeError> {
+    for (index, memory) in (0..).zip(memories) {
+        let (shape, size) = (instance.memory_shape(index)?, memory.size());
+        if size.pages > shape.size.pages {
+            instance.grow_memory(index, size.pages - shape.size.pages)?;
+        }
+    }
+    Ok(())
 }
 
 /// Functions that frames refer to, each once.
@@ -258,17 +267,7 @@ fn check_sizes<M: Measured>(
     description: &Description,
     state: &State<M>,
 ) -> Result<(), ResumeError> {
-    for (index, memory) in (0..).zip(&state.memories) {
-        let (shape, size) = (instance.memory_shape(index)?, memory.size());
-        if size.page_bytes != shape.size.page_bytes {
-            return mismatch(format!(
-                "memory {index} has pages of {} bytes, the module's of {}",
-                size.page_bytes, shape.size.page_bytes
-            ));
-        }
-        let limits = (shape.size.pages, shape.pages_max);
-        check_size(&format!("memory {index}"), "pages", size.pages, limits)?;
-    }
+    check_memories(instance, &state.memories)?;
     for (table, contents) in description.tables.iter().zip(&state.tables) {
         let shape = instance.table_shape(table.index)?;
         if shape.element_type != Some(table.element_type) {
@@ -284,6 +283,25 @@ fn check_sizes<M: Measured>(
             contents.len(),
             limits,
         )?;
+    }
+    Ok(())
+}
+
+/// Memories of these sizes must be within what those of the instance can grow to.
+pub(crate) fn check_memories<M: Measured>(
+    instance: &mut impl Instance,
+    memories: &[M],
+) -> Result<(), ResumeError> {
+    for (index, memory) in (0..).zip(memories) {
+        let (shape, size) = (instance.memory_shape(index)?, memory.size());
+        if size.page_bytes != shape.size.page_bytes {
+            return mismatch(format!(
+                "memory {index} has pages of {} bytes, the module's of {}",
+                size.page_bytes, shape.size.page_bytes
+            ));
+        }
+        let limits = (shape.size.pages, shape.pages_max);
+        check_size(&format!("memory {index}"), "pages", size.pages, limits)?;
     }
     Ok(())
 }

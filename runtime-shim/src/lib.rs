@@ -26,6 +26,7 @@ mod error;
 mod fit;
 mod freeze;
 mod host;
+pub mod live;
 mod memory;
 mod migration;
 mod names;
@@ -36,7 +37,7 @@ mod stack;
 mod state;
 pub mod wasi;
 
-pub use controller::{Controller, WakeGuard};
+pub use controller::{Controller, Interruption, WakeGuard};
 pub use coredump::coredump;
 pub use dirty::{DirtyTracker, KernelSupport, LiveMemory, Tracking};
 pub use engine::wasmtime::{

@@ -18,9 +18,12 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
 
-use crate::controller::Controller;
+use crate::controller::{Controller, Interruption};
 use crate::error::ProtocolError;
+use crate::live::Oversight;
 use crate::pacing::{Pacer, Pacing};
 use crate::stack::{RawStack, Rewind};
 
@@ -42,11 +45,15 @@ pub struct Migration {
     /// To be called when the stack is rebuilt.
     rebuilt_hook: Option<RebuiltHook>,
     epoch: u64,
+    /// Where the guest's polls tell of themselves, if anyone listens.
+    oversight: Option<Arc<Oversight>>,
+    /// Since when a throttled guest has run.
+    runs_since: Option<Instant>,
 }
 
-/// What is to happen once a stack is rebuilt.
+/// What is to happen once a stack is rebuilt; answers whether the guest may run.
 #[derive(Default)]
-struct Arrival(Option<Box<dyn FnOnce() + Send>>);
+struct Arrival(Option<Box<dyn FnOnce() -> bool + Send>>);
 
 impl fmt::Debug for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,13 +117,24 @@ impl Migration {
             on_arrival: Arrival::default(),
             rebuilt_hook: None,
             epoch: 1,
+            oversight: None,
+            runs_since: None,
         }
     }
 
     /// Has `arrived` called once, when the stack of a guest that is resumed has been rebuilt to its last frame,
     /// and before the guest does anything. The guest waits for it to return.
     pub fn on_arrival(&mut self, arrived: impl FnOnce() + Send + 'static) {
-        self.on_arrival = Arrival(Some(Box::new(arrived)));
+        self.admit_on_arrival(move || {
+            arrived();
+            true
+        });
+    }
+
+    /// As [`Migration::on_arrival`]; the guest runs only if `admit` answers that it may. Else its call fails with
+    /// [`Interruption::NotAdmitted`], and the states of its host are as they were.
+    pub fn admit_on_arrival(&mut self, admit: impl FnOnce() -> bool + Send + 'static) {
+        self.on_arrival = Arrival(Some(Box::new(admit)));
     }
 
     /// The handle that asks this guest to stop.
@@ -160,11 +178,25 @@ impl Migration {
         self.epoch
     }
 
+    /// Fails if the guest is to end: host functions whose effects must not happen then ask before them.
+    ///
+    /// # Errors
+    /// Why it is to end.
+    pub fn check(&self) -> Result<(), Interruption> {
+        self.controller.check()
+    }
+
     // What the imports do.
 
     /// The guest's budget is used up: its next budget, or 0 for a stop.
     pub(crate) fn poll(&mut self, depth: i32) -> Result<i32, ProtocolError> {
         self.finish_rewind()?;
+        if let Some(oversight) = &self.oversight
+            && oversight.at_poll(self.polls, &mut self.runs_since, &self.controller)
+        {
+            // What it rested was not its own time.
+            self.pacer.start();
+        }
         let budget = self.pacer.poll();
         if std::mem::take(&mut self.resumed) {
             // A request that is waiting is honoured at the next passage.
@@ -217,25 +249,24 @@ impl Migration {
                 "it asked for a word without being resumed",
             )),
         }?;
-        self.tell_arrival();
         Ok(word)
     }
 
     pub(crate) fn load_frame(&mut self, function: u32) -> Result<Option<u32>, ProtocolError> {
-        let safe_point = self.rewind()?.open(function)?;
-        self.tell_arrival();
-        Ok(safe_point)
+        self.rewind()?.open(function)
     }
 
-    /// Was this the last word of the last frame?
-    fn tell_arrival(&mut self) {
+    /// Tells that the stack is rebuilt, if that was the last word of the last frame. Fails if the guest may not run.
+    pub(crate) fn admit(&mut self) -> Result<(), Interruption> {
         if let Phase::Rewinding { stack, .. } = &self.phase
             && self.instance_words.is_none()
             && stack.is_done()
-            && let Some(arrived) = self.on_arrival.0.take()
+            && let Some(admit) = self.on_arrival.0.take()
+            && !admit()
         {
-            arrived();
+            return Err(Interruption::NotAdmitted);
         }
+        Ok(())
     }
 
     pub(crate) fn load_callee(&mut self) -> Result<u32, ProtocolError> {
@@ -344,6 +375,20 @@ impl Migration {
 
     pub(crate) fn set_epoch(&mut self, epoch: u64) {
         self.epoch = epoch;
+        if let Some(oversight) = &self.oversight {
+            oversight.set_epoch(epoch);
+        }
+    }
+
+    /// Has polls tell of themselves.
+    pub(crate) fn set_oversight(&mut self, oversight: Arc<Oversight>) {
+        oversight.set_epoch(self.epoch);
+        self.oversight = Some(oversight);
+    }
+
+    /// Who wants to know at polls where the memories lie.
+    pub(crate) fn watcher(&self) -> Option<&Arc<Oversight>> {
+        self.oversight.as_ref()
     }
 
     /// The guest is about to be called to rebuild its stack.

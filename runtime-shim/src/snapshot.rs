@@ -10,6 +10,7 @@ mod chunks;
 mod eager;
 mod error;
 mod header;
+mod image;
 mod keys;
 mod page_map;
 mod pages;

@@ -10,11 +10,11 @@ use std::io;
 use rayon::prelude::*;
 
 use crate::memory::{
-    BLOCK_BYTES, Block, Measured as _, MemoryContents, MemorySize, MemoryView, is_zero,
+    BLOCK_BYTES, Block, Measured, MemoryContents, MemorySize, MemoryView, is_zero,
 };
 
 /// Where the memory of a running guest lies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiveMemory {
     size: MemorySize,
     address: u64,
@@ -26,8 +26,13 @@ impl LiveMemory {
     pub fn new(memory: &MemoryView<'_>) -> Self {
         Self {
             size: memory.size(),
-            address: memory.bytes.as_ptr().addr() as u64,
+            address: memory.bytes.as_ptr().expose_provenance() as u64,
         }
+    }
+
+    /// Address of its first byte.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
     }
 
     /// Copies the memory, leaving out blocks that are all zero.
@@ -53,6 +58,12 @@ impl LiveMemory {
         let mut bytes = vec![0; length as usize];
         read_at(source, &mut bytes, self.address + start)?;
         Ok((!is_zero(&bytes)).then_some(Block { index, bytes }))
+    }
+}
+
+impl Measured for LiveMemory {
+    fn size(&self) -> MemorySize {
+        self.size
     }
 }
 

@@ -18,11 +18,15 @@ use std::sync::Arc;
 
 use wasm_migrate_abi::{
     self as abi, ABI_VERSION, DecodeError, Description, LOAD_CALLEE, LOAD_FRAME, LOAD_I32,
-    LOAD_I64, MODULE, OTHER_FUNCTION, POLL, SAVE_FRAME, SAVE_I32, SAVE_I64,
+    LOAD_I64, MEMORY, MODULE, OTHER_FUNCTION, POLL, SAVE_FRAME, SAVE_I32, SAVE_I64,
 };
-use wasmtime::{Caller, Engine, Linker, Module};
+use wasmtime::{Caller, Engine, Extern, Linker, Memory, Module, StoreContext};
 
+use crate::controller::Interruption;
+use crate::dirty::LiveMemory;
 use crate::error::EngineError;
+use crate::live::Oversight;
+use crate::memory::MemoryView;
 use crate::migration::Migration;
 use crate::names::{Names, read_description};
 
@@ -171,7 +175,15 @@ fn define_imports<T: 'static>(
     linker.func_wrap(
         MODULE,
         POLL,
-        move |mut caller: Caller<'_, T>, depth: i32| Ok(get(caller.data_mut()).poll(depth)?),
+        move |mut caller: Caller<'_, T>, depth: i32| {
+            let migration = get(caller.data_mut());
+            let answer = migration.poll(depth)?;
+            migration.check()?;
+            if let Some(watcher) = migration.watcher().cloned() {
+                tell_places(&mut caller, &watcher);
+            }
+            Ok(answer)
+        },
     )?;
     linker.func_wrap(
         MODULE,
@@ -194,18 +206,18 @@ fn define_imports<T: 'static>(
         LOAD_FRAME,
         move |mut caller: Caller<'_, T>, function: u32| {
             let safe_point = get(caller.data_mut()).load_frame(function)?;
-            note_rebuilt(caller.data_mut(), get);
+            note_rebuilt(caller.data_mut(), get)?;
             Ok(safe_point.map_or(OTHER_FUNCTION, u32::cast_signed))
         },
     )?;
     linker.func_wrap(MODULE, LOAD_I32, move |mut caller: Caller<'_, T>| {
         let word = get(caller.data_mut()).load_word()?;
-        note_rebuilt(caller.data_mut(), get);
+        note_rebuilt(caller.data_mut(), get)?;
         Ok(word as u32)
     })?;
     linker.func_wrap(MODULE, LOAD_I64, move |mut caller: Caller<'_, T>| {
         let word = get(caller.data_mut()).load_word()?;
-        note_rebuilt(caller.data_mut(), get);
+        note_rebuilt(caller.data_mut(), get)?;
         Ok(word)
     })?;
     linker.func_wrap(MODULE, LOAD_CALLEE, move |mut caller: Caller<'_, T>| {
@@ -215,8 +227,37 @@ fn define_imports<T: 'static>(
 }
 
 /// Does what is to be done once the stack is rebuilt, if it is.
-fn note_rebuilt<T: 'static>(data: &mut T, get: impl Fn(&mut T) -> &mut Migration) {
+fn note_rebuilt<T: 'static>(
+    data: &mut T,
+    get: impl Fn(&mut T) -> &mut Migration,
+) -> Result<(), Interruption> {
+    get(data).admit()?;
     if let Some(hook) = get(data).on_rebuilt() {
         hook.call(data);
     }
+    Ok(())
+}
+
+/// Tells where the memories of the guest that polls lie.
+fn tell_places<T: 'static>(caller: &mut Caller<'_, T>, watcher: &Oversight) {
+    let mut places = Vec::new();
+    while let Some(Extern::Memory(memory)) =
+        caller.get_export(&numbered(MEMORY, places.len() as u32))
+    {
+        places.push(LiveMemory::new(&view(&memory, &*caller)));
+    }
+    watcher.set_places(places);
+}
+
+/// A memory where it lies.
+fn view<'s, T: 'static>(memory: &Memory, store: impl Into<StoreContext<'s, T>>) -> MemoryView<'s> {
+    let store = store.into();
+    MemoryView {
+        page_bytes: memory.page_size(&store),
+        bytes: memory.data(store),
+    }
+}
+
+fn numbered(prefix: &str, index: u32) -> String {
+    format!("{prefix}{index}")
 }

@@ -115,19 +115,18 @@ impl<T: 'static> GuestInstance<T> {
         let none: Arc<GetStates<T>> = Arc::new(|_| Vec::new());
         let states = self.states.clone().unwrap_or(none);
         restore_host(&mut states(store.data_mut()), sections)?;
-        let activate = Arc::clone(&states);
+        let (activate, get) = (Arc::clone(&states), Arc::clone(&self.get));
         let hook = move |data: &mut dyn Any| {
             let data = data.downcast_mut().expect("it is the data of this store");
             activate_host(&mut activate(data));
+            get(data).set_epoch(epoch);
         };
         self.migration(&mut store)
             .set_rebuilt_hook(RebuiltHook::new(hook));
         let outcome = resume(store.as_context_mut());
-        let migration = self.migration(&mut store);
-        match migration.take_rebuilt_hook() {
-            // It was not called, so the guest never ran.
-            Some(_) => abort_host(&mut states(store.data_mut())),
-            None => migration.set_epoch(epoch),
+        // It was not called, so the guest never ran.
+        if self.migration(&mut store).take_rebuilt_hook().is_some() {
+            abort_host(&mut states(store.data_mut()));
         }
         outcome
     }

@@ -8,17 +8,17 @@ use wasm_migrate_abi::{
     RUNNING, STATE, TABLE, UNWINDING,
 };
 use wasmtime::{
-    AsContext, AsContextMut, Extern, Func, Global, Instance, Linker, Memory, RootScope,
+    AsContext, AsContextMut, Extern, Func, Global, Instance, Linker, Memory, RootScope, Store,
     StoreContextMut, Table, Trap, TypedFunc, Val,
 };
 
 use super::adapter::Adapter;
 use super::hosted::GetStates;
 use super::references::{ExternRefCodec, FunctionTable};
-use super::{Error, Guest};
+use super::{Error, Guest, numbered, view};
 use crate::driver;
 use crate::error::{CaptureError, ProtocolError, ResumeError};
-use crate::memory::{Measured, MemoryContents, MemoryView};
+use crate::memory::{Measured, MemoryContents, MemorySize, MemoryView};
 use crate::migration::Migration;
 use crate::stack::Rewind;
 use crate::state::{Image, State};
@@ -154,11 +154,55 @@ impl<T: 'static> GuestInstance<T> {
     /// All memories where they lie, in index order.
     pub fn memories<'s>(&self, store: &'s impl AsContext<Data = T>) -> Vec<MemoryView<'s>> {
         let memories = self.exports.memories.iter();
-        let views = memories.map(|memory| MemoryView {
-            page_bytes: memory.page_size(store),
-            bytes: memory.data(store.as_context()),
-        });
-        views.collect()
+        memories
+            .map(|memory| view(memory, store.as_context()))
+            .collect()
+    }
+
+    /// The bytes of one memory.
+    pub(crate) fn memory_mut<'s>(
+        &self,
+        store: &'s mut Store<T>,
+        memory: u32,
+    ) -> Option<&'s mut [u8]> {
+        let memory = self.exports.memories.get(memory as usize)?;
+        Some(memory.data_mut(store))
+    }
+
+    /// Grows the memories to the sizes that a state has, if they can be grown so.
+    pub(crate) fn grow_memories(
+        &self,
+        store: &mut Store<T>,
+        sizes: &[MemorySize],
+    ) -> Result<(), ResumeError> {
+        let mut adapter = Adapter {
+            instance: self,
+            store: store.as_context_mut(),
+        };
+        driver::check_memories(&mut adapter, sizes)?;
+        driver::grow_memories(&mut adapter, sizes)
+    }
+
+    /// Checks that a state can be restored here: all that [`GuestInstance::resume_with`] checks before its first
+    /// write.
+    ///
+    /// # Errors
+    /// A [`ResumeError`].
+    pub fn check<M: Measured>(
+        &self,
+        mut store: impl AsContextMut<Data = T>,
+        state: &State<M>,
+    ) -> wasmtime::Result<()> {
+        let mut store = store.as_context_mut();
+        self.entry_again(&mut store, &state.entry)?;
+        let mut scope = RootScope::new(&mut store);
+        let mut adapter = Adapter {
+            instance: self,
+            store: scope.as_context_mut(),
+        };
+        let (description, names) = (self.guest.description(), self.guest.names());
+        driver::check(&mut adapter, description, names, state)?;
+        Ok(())
     }
 
     /// As [`GuestInstance::capture`], without memory contents. They can be read from
@@ -387,6 +431,11 @@ impl<T: 'static> GuestInstance<T> {
         }
     }
 
+    /// The guest's migration in its store.
+    pub(crate) fn migration_in<'s>(&self, store: &'s mut Store<T>) -> &'s mut Migration {
+        (self.get)(store.data_mut())
+    }
+
     pub(super) fn migration<'s>(&self, store: &'s mut StoreContextMut<'_, T>) -> &'s mut Migration {
         (self.get)(store.data_mut())
     }
@@ -516,10 +565,6 @@ impl<T: 'static> Find<'_, '_, T> {
         let func = self.export("the helper", name, Extern::into_func)?;
         func.typed(&self.store).map_err(|_| missing())
     }
-}
-
-fn numbered(prefix: &str, index: u32) -> String {
-    format!("{prefix}{index}")
 }
 
 /// Value of a global that is known to be an `i32`.

@@ -37,14 +37,16 @@ pub enum SuspendPoint {
 /// Stops the guest that called a blocking host function, if a stop is asked for and possible.
 ///
 /// # Errors
-/// The guest broke its contract; the error must be returned from the host function.
+/// The guest broke its contract, or is to end; the error must be returned from the host function.
 pub fn suspend_point<T: 'static>(
     caller: &mut Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut Migration,
 ) -> wasmtime::Result<SuspendPoint> {
-    if !get(caller.data_mut()).controller().is_requested() {
+    let controller = get(caller.data_mut()).controller();
+    if !controller.is_requested() {
         return Ok(SuspendPoint::NotRequested);
     }
+    controller.check()?;
     // A module that is not migratized can call the same host functions; it is never stopped.
     let Some(depth) = exported_global(caller, DEPTH) else {
         return Ok(SuspendPoint::Deferred);

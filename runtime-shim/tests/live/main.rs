@@ -1,0 +1,4 @@
+//! Guests that are looked after, and moved, while they run.
+
+mod guest;
+mod rig;
