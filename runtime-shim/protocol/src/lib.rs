@@ -4,16 +4,22 @@
 //! come out, so that tests can drop, delay, reorder and crash at will.
 
 pub mod codec;
+pub mod config;
 pub mod convergence;
 pub mod destination;
 mod ids;
+pub mod link;
 pub mod message;
 pub mod offer;
 pub mod ownership;
+pub mod plan;
 pub mod progress;
+pub mod push_order;
 pub mod received;
 pub mod source;
+mod timers;
 mod version;
+pub mod working_set;
 
 pub use ids::{
     Digest, Epoch, JobId, MigrationId, NAME_MAX, NameError, NodeName, PAGE_BYTES, PageRun,

@@ -31,6 +31,7 @@
 //! A channel keeps its order; messages of different channels may overtake each other. Every message names its migration and the
 //! epoch that the destination would own: a message of another migration or an older epoch is dropped.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -308,6 +309,33 @@ impl Message {
             },
             Self::Demand(DemandMessage::Demand(_)) => false,
             Self::Demand(DemandMessage::Answer(_)) => true,
+        }
+    }
+}
+
+impl fmt::Display for AbortReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("the migration was cancelled at the source"),
+            Self::GuestEnded => f.write_str("the guest came to its end at the source"),
+            Self::TimedOut => f.write_str("the source waited for too long"),
+            Self::Failed(reason) => write!(f, "it failed at the source: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Module(reason) => write!(f, "it cannot compile the module: {reason}"),
+            Self::Restore(reason) => write!(f, "it cannot rebuild the guest: {reason}"),
+            Self::Journal(reason) => write!(f, "it cannot write its journal: {reason}"),
+            Self::Protocol(reason) => write!(f, "what arrived is not what was promised: {reason}"),
+            Self::TimedOut => f.write_str("it waited for the source for too long"),
+            Self::Cancelled => f.write_str("the migration was cancelled there"),
+            Self::Lost => f.write_str("it was restarted, and does not have the guest any more"),
+            Self::PagesLost => f.write_str("pages that the guest needs were lost with the source"),
+            Self::Other(reason) => f.write_str(reason),
         }
     }
 }

@@ -159,6 +159,8 @@ pub struct Acceptance {
     pub module: ModuleNeed,
     /// Can pages follow a running guest here? If not, why.
     pub post_copy: Result<(), String>,
+    /// Bytes of a page of its kernel. Pages that follow the guest are sent in whole ones of these.
+    pub kernel_page_bytes: u32,
     /// How pages and state are to be packed: the choice for `auto`, and all that it reads.
     pub compressions: Vec<Compression>,
     /// Bytes that the guest's memories may have together.

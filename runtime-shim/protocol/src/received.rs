@@ -138,6 +138,12 @@ impl PageBitmap {
         self.count = self.bits.count_ones(..) as u64;
     }
 
+    /// Keeps only pages that are in the other set as well.
+    pub fn intersect_with(&mut self, other: &Self) {
+        self.bits.intersect_with(&other.bits);
+        self.count = self.bits.count_ones(..) as u64;
+    }
+
     /// The first page of the set from `from` on.
     #[must_use]
     pub fn next_from(&self, from: u64) -> Option<u64> {

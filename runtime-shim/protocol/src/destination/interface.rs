@@ -42,8 +42,10 @@ pub enum DestinationInput {
     PageFault(Vec<PageRun>),
     /// [`DestinationAction::MakeDurable`] is done: a checkpoint of the guest (or its end) is on disk.
     MadeDurable,
+    /// It was not: it will be asked for again.
+    DurableFailed(String),
     /// Something that an action needs has failed: the module does not compile, the state does not fit, a page cannot be put in
-    /// place. Before the guest runs it goes on at its source.
+    /// place. The guest goes on at its source, from where it stopped there, unless a checkpoint is on disk here.
     Failed(Failure),
     /// Somebody cancels the migration here, or the node shuts down. Too late once the guest runs.
     Cancel,
@@ -108,7 +110,8 @@ pub enum DestinationAction {
         /// Pages that are still to come.
         missing: PageBitmaps,
     },
-    /// Throw away what was restored and the state; pages and module stay: the source goes on copying. No answer.
+    /// Throw away the state and what was restored from it, or give up restoring it; pages and module stay: the source goes on
+    /// copying. No answer.
     Unprepare,
     /// Change the job's journal by compare-and-set. Answer: [`DestinationInput::Persisted`].
     Persist {
@@ -122,8 +125,9 @@ pub enum DestinationAction {
         /// The epoch that it runs in.
         epoch: Epoch,
     },
-    /// Put those pages of the payload in place that are in `wanted`, and wake who waits for them; the guest may run, and the
-    /// others of the payload must not be touched: the guest may have written them. No answer.
+    /// Put those pages of the payload in place that are in `wanted`, and wake who waits for them; the guest may be rebuilt
+    /// meanwhile or run, and the others of the payload must not be touched: the guest may have written them. Whole pages of this
+    /// kernel are in it. No answer.
     InstallPages {
         /// Which pages the payload has.
         runs: Vec<PageRun>,
@@ -141,7 +145,8 @@ pub enum DestinationAction {
     StopWatchingFaults,
     /// Write a first checkpoint, so that a crash cannot lose the guest. Answer: [`DestinationInput::MadeDurable`].
     MakeDurable,
-    /// Stop the guest, if it runs, and throw everything away that belongs to it, also its output since it arrived. No answer.
+    /// Stop the guest, if it runs, and throw everything away that belongs to it, also its output since it arrived; what comes after
+    /// is done only when it has stopped. No answer.
     Discard,
     /// Tell people. No answer.
     Report(Progress),

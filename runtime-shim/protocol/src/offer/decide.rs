@@ -24,6 +24,8 @@ pub struct Capabilities {
     pub processor: Processor,
     /// Can pages follow a running guest? If not, why.
     pub post_copy: Result<(), String>,
+    /// Bytes of a page of the kernel.
+    pub kernel_page_bytes: u32,
     /// States of the host by name, with the newest version that is read: (major, minor).
     pub sections: BTreeMap<String, (u16, u16)>,
     /// Directories by the guest's name; is writing allowed?
@@ -100,6 +102,7 @@ pub fn decide(
     Ok(Acceptance {
         module,
         post_copy: capabilities.post_copy.clone(),
+        kernel_page_bytes: capabilities.kernel_page_bytes,
         compressions: offer
             .compressions
             .iter()

@@ -9,6 +9,9 @@
 //!     `--written or not--> Fenced
 //! ```
 //!
+//! A person can make this node the owner of a guest that is `Prepared` and whose source is gone for good (`TakeOver`): in an epoch
+//! that is newer than any that the source can believe to own, so that it yields if it comes back after all.
+//!
 //! When `Fencing` is entered there is no guest any more, so none can run in this epoch, whatever the journal says after the
 //! next restart: that is why a journal that cannot be written does not keep the source waiting. A node that has restarted has
 //! none either: [`DestinationSide::recover`].
@@ -21,7 +24,9 @@ use crate::ownership::{Holding, Record, Transfer};
 pub struct DestinationSide {
     /// The migration and the source.
     transfer: Transfer,
-    /// The epoch that this node would own.
+    /// The epoch that the source offered.
+    offered: Epoch,
+    /// The epoch that this node would own: that, or a newer one by a person's decision.
     epoch: Epoch,
     /// What the journal says.
     record: Option<Record>,
@@ -73,6 +78,8 @@ pub enum DestinationEvent {
     Superseded(Epoch),
     /// The guest cannot run here, or is not waited for any longer.
     GiveUp,
+    /// A person decides that the guest is this node's.
+    TakeOver,
     /// A checkpoint of the guest is on disk.
     MadeDurable,
     /// The write that was asked for last is on disk, or has failed.
@@ -112,6 +119,7 @@ impl DestinationSide {
         debug_assert!(record.as_ref().is_none_or(|record| record.epoch < epoch));
         Self {
             transfer,
+            offered: epoch,
             epoch,
             record,
             step: DestinationStep::Preparing,
@@ -141,6 +149,7 @@ impl DestinationSide {
         };
         Self {
             transfer,
+            offered: epoch,
             epoch,
             record,
             step,
@@ -159,16 +168,20 @@ impl DestinationSide {
         self.record.as_ref()
     }
 
-    /// The epoch that this node would own.
+    /// The epoch that the source offered, which messages carry.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
+    pub fn offered_epoch(&self) -> Epoch {
+        self.offered
     }
 
     /// The migration.
     #[must_use]
     pub fn migration(&self) -> MigrationId {
         self.transfer.migration
+    }
+
+    fn is_taken_over(&self) -> bool {
+        self.epoch != self.offered
     }
 
     /// What follows from an event. Events that come out of turn have no effect.
@@ -189,6 +202,17 @@ impl DestinationSide {
                 let arrived = Holding::Arrived(self.transfer.clone());
                 self.write(Step::Accepting { is_recalled: false }, arrived)
             }
+            (Step::Prepared, Event::TakeOver) => {
+                self.epoch = self.epoch.next();
+                let arrived = Holding::Arrived(self.transfer.clone());
+                self.write(Step::Accepting { is_recalled: false }, arrived)
+            }
+            (_, Event::Commit | Event::Recall) if self.is_taken_over() => match self.step {
+                Step::Running | Step::Settling | Step::Durable | Step::Released => {
+                    vec![Effect::SendSuperseded(self.epoch)]
+                }
+                _ => Vec::new(),
+            },
             (Step::Accepting { .. }, Event::Recall) => {
                 self.step = Step::Accepting { is_recalled: true };
                 Vec::new()
@@ -201,7 +225,12 @@ impl DestinationSide {
                     return self.fence();
                 }
                 self.step = Step::Running;
-                vec![Effect::Run(self.epoch), Effect::SendRunning]
+                let told = if self.is_taken_over() {
+                    Effect::SendSuperseded(self.epoch)
+                } else {
+                    Effect::SendRunning
+                };
+                vec![Effect::Run(self.epoch), told]
             }
             (Step::Running, Event::MadeDurable) => {
                 let owned = self.owned();

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::convergence::GuestSample;
 use crate::ids::{Digest, Epoch, PageRun};
-use crate::message::{Channel, Message};
+use crate::message::{Channel, Failure, Message};
+use crate::offer::Refusal;
 use crate::ownership::{Record, Resolution};
 use crate::progress::Progress;
 use crate::received::PageBitmaps;
@@ -174,10 +175,37 @@ pub enum SourceAction {
 /// How it ended at the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceOutcome {
-    /// The guest runs at the destination.
+    /// The guest is the destination's.
     Moved,
     /// The guest runs here, and why.
-    Stayed(crate::source::Stay),
+    Stayed(Stay),
     /// The guest came to its end here before it was moved.
     GuestEnded,
+}
+
+/// Why a guest stays at its source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Stay {
+    /// The destination does not take it.
+    #[error("the destination does not take the guest: {0}")]
+    Refused(Refusal),
+    /// It could not run it.
+    #[error("the destination could not run the guest: {0}")]
+    Failed(Failure),
+    /// Somebody cancelled.
+    #[error("the migration was cancelled")]
+    Cancelled,
+    /// The destination could not be reached, or said nothing for too long.
+    #[error("the destination {0}")]
+    Silent(String),
+    /// Something failed here.
+    #[error("the guest could not be sent: {0}")]
+    Local(String),
+    /// The destination does not keep to the protocol.
+    #[error("the destination does not keep to the protocol: {0}")]
+    Protocol(String),
+    /// A person decided.
+    #[error("a person decided that the guest goes on here")]
+    Resolved,
 }
