@@ -8,6 +8,7 @@ pub mod checker;
 pub mod differential;
 pub mod engine;
 pub mod host;
+pub mod pages;
 mod random;
 mod schedule;
 pub mod snapshots;

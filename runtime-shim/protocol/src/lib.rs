@@ -12,6 +12,7 @@ pub mod link;
 pub mod message;
 pub mod offer;
 pub mod ownership;
+pub mod pages;
 pub mod plan;
 pub mod progress;
 pub mod push_order;
