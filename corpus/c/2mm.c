@@ -26,7 +26,7 @@ int main(void)
     fill_random(&b[0][0], N * N, 2);
     fill_random(&c[0][0], N * N, 3);
     fill_random(&d[0][0], N * N, 4);
-    for (int round = 0; round < 12; round++)
+    for (int round = 0; round < TIMES(12); round++)
         two_products(1.0 / N, 0.25);
     return report("2mm", checksum_f64s(CHECKSUM, &d[0][0], N * N));
 }

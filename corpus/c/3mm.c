@@ -22,7 +22,7 @@ int main(void)
     fill_random(&b[0][0], N * N, 2);
     fill_random(&c[0][0], N * N, 3);
     fill_random(&d[0][0], N * N, 4);
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < TIMES(10); round++) {
         product(ab, a, b);
         product(cd, c, d);
         product(g, ab, cd);

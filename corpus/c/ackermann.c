@@ -12,8 +12,8 @@ static __attribute__((noinline)) uint32_t ackermann(uint32_t m, uint32_t n)
 int main(void)
 {
     uint64_t sum = CHECKSUM;
-    for (int round = 0; round < 40; round++)
+    for (int round = 0; round < TIMES(40); round++)
         sum = checksum_u64(sum, ackermann(2, 2000 + round));
-    sum = checksum_u64(sum, ackermann(3, 9));
+    sum = checksum_u64(sum, ackermann(3, SIZE(9, 6)));
     return report("ackermann", sum);
 }

@@ -22,7 +22,7 @@ int main(void)
 {
     fill_random(&a[0][0], M * N, 1);
     fill_random(x, N, 2);
-    for (int round = 0; round < 200; round++) {
+    for (int round = 0; round < TIMES(200); round++) {
         atax();
         for (int j = 0; j < N; j++)
             x[j] = y[j] / (M * N / 4.0);

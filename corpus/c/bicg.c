@@ -22,7 +22,7 @@ int main(void)
     fill_random(&a[0][0], M * N, 1);
     fill_random(r, M, 2);
     fill_random(p, N, 3);
-    for (int round = 0; round < 320; round++) {
+    for (int round = 0; round < TIMES(320); round++) {
         bicg();
         for (int i = 0; i < M; i++)
             r[i] = q[i] * (2.0 / N);

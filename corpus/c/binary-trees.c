@@ -32,7 +32,7 @@ int main(void)
     uint64_t sum = CHECKSUM;
     struct node *lasting = build(16);
     for (int depth = 4; depth <= 16; depth += 4)
-        for (int round = 0; round < 20 << (16 - depth); round++) {
+        for (int round = 0; round < TIMES(20) << (16 - depth); round++) {
             struct node *tree = build(depth);
             sum = checksum_u64(sum, weigh(tree, round));
             release(tree);

@@ -30,7 +30,7 @@ static void op_halt(struct machine *m, uint32_t unused) { (void)unused; m->runni
 static const struct instruction program[] = {
     {op_load, 1}, {op_push, 1664525}, {op_multiply, 0}, {op_load, 0}, {op_add, 0},   {op_store, 1},
     {op_load, 1}, {op_load, 1},       {op_shift_right, 7}, {op_xor, 0},  {op_store, 1}, {op_load, 0},
-    {op_push, 1}, {op_add, 0},        {op_store, 0},    {op_load, 0}, {op_push, 4000000}, {op_less, 0},
+    {op_push, 1}, {op_add, 0},        {op_store, 0},    {op_load, 0}, {op_push, TIMES(4000000)}, {op_less, 0},
     {op_jump_if, 0}, {op_halt, 0},
 };
 

@@ -29,7 +29,7 @@ int main(void)
         original[i][i] += N;
     }
     uint64_t sum = CHECKSUM;
-    for (int round = 0; round < 8; round++) {
+    for (int round = 0; round < TIMES(8); round++) {
         memcpy(a, original, sizeof a);
         a[round][round] += 1;
         cholesky();

@@ -1,7 +1,7 @@
 /* The longest Collatz sequence: a while loop whose trip count nothing can foresee. */
 #include "kernel.h"
 
-#define LIMIT 1500000
+#define LIMIT TIMES(1500000)
 
 int main(void)
 {

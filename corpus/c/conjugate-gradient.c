@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define N 300
-#define STEPS 560
+#define STEPS TIMES(560)
 static double x[N][N], residual[N][N], direction[N][N], image[N][N];
 
 static double at(int i, int j)

@@ -28,7 +28,7 @@ static void covariance(void)
 int main(void)
 {
     uint64_t sum = CHECKSUM;
-    for (uint32_t round = 1; round <= 12; round++) {
+    for (uint32_t round = 1; round <= TIMES(12); round++) {
         fill_random(&data[0][0], N * M, round);
         covariance();
         sum = checksum_f64s(sum, &cov[0][0], M * M);

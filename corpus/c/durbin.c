@@ -25,7 +25,7 @@ static void durbin(void)
 int main(void)
 {
     uint64_t sum = CHECKSUM;
-    for (int round = 1; round <= 70; round++) {
+    for (int round = 1; round <= TIMES(70); round++) {
         for (int i = 0; i < N; i++)
             r[i] = 1.0 / (2 + i + round);
         durbin();

@@ -1,7 +1,7 @@
 /* Small-controller work: sorting a linked list, a small integer matrix, a number scanner as a state machine, CRC. */
 #include "kernel.h"
 
-#define ROUNDS 20000
+#define ROUNDS TIMES(20000)
 #define ITEMS 200
 #define SIZE 12
 

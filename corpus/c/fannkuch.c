@@ -1,7 +1,7 @@
 /* Pancake flips over all permutations of ten numbers. */
 #include "kernel.h"
 
-#define N 10
+#define N SIZE(10, 8)
 
 int main(void)
 {

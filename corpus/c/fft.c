@@ -48,7 +48,7 @@ int main(void)
         sine[k] = sin(2 * 3.14159265358979323846 * k / N);
     }
     fill_random(re, N, 1);
-    for (int round = 0; round < 80; round++) {
+    for (int round = 0; round < TIMES(80); round++) {
         transform(-1);
         transform(1);
         for (int i = 0; i < N; i++) {

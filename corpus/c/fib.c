@@ -8,5 +8,5 @@ static __attribute__((noinline)) uint32_t fib(uint32_t n)
 
 int main(void)
 {
-    return report("fib", checksum_u64(CHECKSUM, fib(39)));
+    return report("fib", checksum_u64(CHECKSUM, fib(SIZE(39, 31))));
 }

@@ -1,7 +1,7 @@
 /* Shortest paths between all pairs of nodes of a random graph. */
 #include "kernel.h"
 
-#define N 600
+#define N SIZE(600, 200)
 static int32_t distance[N][N];
 
 int main(void)

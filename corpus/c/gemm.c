@@ -20,7 +20,7 @@ int main(void)
     fill_random(&a[0][0], N * N, 1);
     fill_random(&b[0][0], N * N, 2);
     fill_random(&c[0][0], N * N, 3);
-    for (int round = 0; round < 8; round++)
+    for (int round = 0; round < TIMES(8); round++)
         gemm(1.5 / N, 0.5);
     return report("gemm", checksum_f64s(CHECKSUM, &c[0][0], N * N));
 }

@@ -21,7 +21,7 @@ int main(void)
     fill_random(&a[0][0], N * N, 1);
     fill_random(&b[0][0], N * N, 2);
     fill_random(x, N, 3);
-    for (int round = 0; round < 250; round++) {
+    for (int round = 0; round < TIMES(250); round++) {
         gesummv(1.5, 0.5);
         for (int i = 0; i < N; i++)
             x[i] = y[i] / N;

@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define N 64
-#define STEPS 240
+#define STEPS TIMES(240)
 static double a[N][N][N], b[N][N][N];
 
 static void diffuse(double to[N][N][N], double from[N][N][N])

@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define N 20000
-#define STEPS 9000
+#define STEPS TIMES(9000)
 static double a[N], b[N];
 
 static void average(double *to, const double *from)

@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define N 500
-#define STEPS 500
+#define STEPS TIMES(500)
 static double a[N][N], b[N][N];
 
 static void average(double to[N][N], double from[N][N])

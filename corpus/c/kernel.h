@@ -8,6 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Built with -DREDUCTION=N, a kernel does about one N-th of its work, for slow engines: fewer rounds, or where there are
+   none a smaller size. */
+#ifdef REDUCTION
+#define TIMES(count) (((count) + REDUCTION - 1) / REDUCTION)
+#define SIZE(full, reduced) (reduced)
+#else
+#define TIMES(count) (count)
+#define SIZE(full, reduced) (full)
+#endif
+
 /* The next number of a xorshift sequence; the state must not be 0. */
 static inline uint32_t random_u32(uint32_t *state)
 {

@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define N 512
-#define STEPS 180
+#define STEPS TIMES(180)
 static uint8_t cells[2][N][N];
 
 int main(void)

@@ -24,7 +24,7 @@ int main(void)
     for (int i = 0; i < N; i++)
         original[i][i] += N;
     uint64_t sum = CHECKSUM;
-    for (int round = 0; round < 14; round++) {
+    for (int round = 0; round < TIMES(14); round++) {
         memcpy(a, original, sizeof a);
         a[round][round] += 1;
         lu();

@@ -20,7 +20,7 @@ static int escapes_after(double cr, double ci)
 int main(void)
 {
     uint64_t sum = CHECKSUM;
-    for (int round = 0; round < 9; round++)
+    for (int round = 0; round < TIMES(9); round++)
         for (int y = 0; y < SIZE; y++)
             for (int x = 0; x < SIZE; x++)
                 sum = checksum_u64(sum, escapes_after(2.5 * x / SIZE - 1.75 - 0.01 * round, 2.5 * y / SIZE - 1.25));

@@ -30,7 +30,7 @@ int main(void)
             b[i][j] = (float)random_f64(&seed) / N;
         }
     uint64_t sum = CHECKSUM;
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < TIMES(12); round++) {
         multiply();
         memcpy(a, c, sizeof a);
         sum = checksum_f64(sum, c[round][round]);

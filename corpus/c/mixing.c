@@ -1,7 +1,7 @@
 /* Rounds of additions, rotations and choices like those of a cryptographic hash, over a message schedule. */
 #include "kernel.h"
 
-#define BLOCKS 900000
+#define BLOCKS TIMES(900000)
 
 static uint32_t rotate(uint32_t x, int bits)
 {

@@ -21,7 +21,7 @@ int main(void)
     fill_random(x2, N, 3);
     fill_random(y1, N, 4);
     fill_random(y2, N, 5);
-    for (int round = 0; round < 160; round++)
+    for (int round = 0; round < TIMES(160); round++)
         mvt();
     return report("mvt", checksum_f64s(checksum_f64s(CHECKSUM, x1, N), x2, N));
 }

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #define BODIES 5
-#define STEPS 2500000
+#define STEPS TIMES(2500000)
 
 struct body {
     double position[3], velocity[3], mass;

@@ -1,7 +1,7 @@
 /* Folding of a random RNA sequence by dynamic programming: most pairs without crossing. */
 #include "kernel.h"
 
-#define N 1200
+#define N SIZE(1200, 350)
 static int32_t table[N][N];
 static uint8_t base[N];
 

@@ -1,7 +1,7 @@
 /* All ways to place queens on a board, by backtracking over bit masks. */
 #include "kernel.h"
 
-#define N 14
+#define N SIZE(14, 11)
 
 static uint32_t place(uint32_t columns, uint32_t left, uint32_t right)
 {

@@ -42,7 +42,7 @@ int main(void)
 {
     uint64_t sum = CHECKSUM;
     uint32_t seed = 1;
-    for (int round = 0; round < 7; round++) {
+    for (int round = 0; round < TIMES(7); round++) {
         for (int i = 0; i < N; i++)
             values[i] = random_u32(&seed);
         quicksort(values, N);

@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define N 400
-#define STEPS 220
+#define STEPS TIMES(220)
 static double a[N][N];
 
 int main(void)

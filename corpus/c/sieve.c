@@ -21,7 +21,7 @@ static uint32_t count_primes(void)
 int main(void)
 {
     uint64_t sum = CHECKSUM;
-    for (int round = 0; round < 25; round++)
+    for (int round = 0; round < TIMES(25); round++)
         sum = checksum_u64(sum, count_primes());
     return report("sieve", sum);
 }

@@ -31,7 +31,7 @@ int main(void)
 {
     for (int i = 0; i < N; i++)
         u[i] = 1;
-    for (int round = 0; round < 100; round++) {
+    for (int round = 0; round < TIMES(100); round++) {
         multiply(half, u);
         multiply_transposed(v, half);
         multiply(half, v);

@@ -2,7 +2,7 @@
 #include "kernel.h"
 
 #define BUCKETS 16384
-#define WORDS 3000000
+#define WORDS TIMES(3000000)
 
 struct entry {
     struct entry *next;

@@ -20,7 +20,7 @@ int main(void)
 {
     fill_random(&a[0][0], N * M, 1);
     fill_random(&c[0][0], N * N, 2);
-    for (int round = 0; round < 14; round++)
+    for (int round = 0; round < TIMES(14); round++)
         syrk(1.0 / M, 0.5);
     return report("syrk", checksum_f64s(CHECKSUM, &c[0][0], N * N));
 }

@@ -19,7 +19,7 @@ int main(void)
 {
     fill_random(&a[0][0], M * M, 1);
     fill_random(&b[0][0], M * N, 2);
-    for (int round = 0; round < 12; round++)
+    for (int round = 0; round < TIMES(12); round++)
         trmm(0.01);
     return report("trmm", checksum_f64s(CHECKSUM, &b[0][0], M * N));
 }

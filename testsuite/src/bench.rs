@@ -1,29 +1,28 @@
-//! Benchmarks: ratios of the rewritten program to its original, in one process, interleaved, medians.
+//! Benchmarks: variants of programs against their originals, in one process, interleaved, by medians.
+//!
+//! `scripts/bench` prepares the variants and evaluates the results; docs/benchmark.md says how.
 
+mod clock;
 mod frames;
-mod program;
-mod run;
+mod on_wasmtime;
+mod plan;
+mod polls;
+mod race;
 mod state;
+mod statistics;
 
-pub use frames::thousand_frames;
-pub use program::{Program, programs};
-pub use run::{Measured, measure};
+pub use frames::frames_round_trip;
+pub use on_wasmtime::Engines;
+pub use plan::{Contestant, Kind, Plan, Program};
+pub use polls::insert_polls;
+pub use race::{Effort, Raced, Racer, race};
 pub use state::{StateCosts, state_costs};
+pub use statistics::{geometric_mean, median};
 
-/// Geometric mean of ratios.
-#[must_use]
-pub fn geometric_mean(ratios: &[f64]) -> f64 {
-    let logs: f64 = ratios.iter().map(|ratio| ratio.ln()).sum();
-    #[expect(clippy::cast_precision_loss, reason = "there are few programs")]
-    (logs / ratios.len() as f64).exp()
-}
-
-/// Median of some measurements.
-#[must_use]
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
+/// Module name of the import that inserted polls call.
+pub const POLL_MODULE: &str = "inserted";
+/// Name of that import, a function without parameters and results.
+pub const POLL_IMPORT: &str = "poll";
 
 /// Prints a figure that should be at most its target.
 pub fn print_figure(name: &str, value: f64, target: f64, must: f64) {

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use wasm_migrate::{Guest, GuestInstance, Migration, Outcome, Pacing};
 use wasm_migratize::Migratizer;
-use wasmtime::{Engine, Linker, Store, Val};
+use wasmtime::{Config, Engine, Linker, Store, Val};
 
 use super::median;
+use super::on_wasmtime::STACK_BYTES;
 
-/// Recurses 1,000 deep, tells the host, and loops until the host tells it to end.
+/// Recurses as deep as asked, tells the host, and loops until the host tells it to end.
 const PROGRAM: &str = r#"
 (module
   (import "host" "at_bottom" (func $at_bottom))
@@ -25,40 +26,40 @@ const PROGRAM: &str = r#"
       (call $down (i32.sub (local.get $depth) (i32.const 1))))))
 "#;
 
-const DEPTH: i32 = 999;
-
 struct Host {
     migration: Migration,
     stopped_at: Option<Instant>,
     over: bool,
 }
 
-/// Milliseconds from the request to stop a stack of 1,000 frames to its having returned in a fresh
+/// Milliseconds from the request to stop a stack of `frames` frames to its having returned in a fresh
 /// instance: unwinding, capture, resume, rewinding. Medians; instantiation is not counted.
 ///
 /// # Errors
 /// The engine fails.
-pub fn thousand_frames(runs: usize) -> anyhow::Result<f64> {
-    let engine = Engine::default();
+pub fn frames_round_trip(frames: u16, runs: usize) -> anyhow::Result<f64> {
+    let mut config = Config::new();
+    config
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(2 * STACK_BYTES);
+    let engine = Engine::new(&config)?;
     let wasm = Migratizer::new().rewrite(PROGRAM.as_bytes())?.wasm;
     let guest = Guest::new(&engine, &wasm)?;
-    let times: Vec<f64> = (0..runs.max(5))
-        .map(|_| once(&guest))
-        .collect::<Result<_, _>>()?;
-    Ok(median(times))
+    let times: Result<Vec<f64>, _> = (0..runs.max(5)).map(|_| once(&guest, frames)).collect();
+    Ok(median(times?))
 }
 
-fn once(guest: &Guest) -> anyhow::Result<f64> {
+fn once(guest: &Guest, frames: u16) -> anyhow::Result<f64> {
     let (mut source, source_instance) = instantiate(guest, false)?;
     let (mut destination, destination_instance) = instantiate(guest, true)?;
-    let outcome = source_instance.call(&mut source, "down", &[Val::I32(DEPTH)])?;
+    let outcome = source_instance.call(&mut source, "down", &[Val::I32(i32::from(frames) - 1)])?;
     anyhow::ensure!(
         matches!(outcome, Outcome::Suspended),
         "the program was not stopped"
     );
     let state = source_instance.capture(&mut source, "down")?;
     anyhow::ensure!(
-        state.frames.len() == 1_000,
+        state.frames.len() == usize::from(frames),
         "found {} frames",
         state.frames.len()
     );

@@ -1,50 +1,128 @@
-//! Original against rewritten on this machine's wasmtime: see `scripts/bench`.
+//! Runs what `scripts/bench` has prepared, and writes what it measures as lines of JSON.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Parser;
-use testsuite::bench;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use testsuite::bench::{self, Effort, Engines, Plan, Program, Raced};
+use testsuite::engine::in_deep_thread;
 
-/// Measure what migratizing costs: run time and size against the original, capture and resume.
+/// Measure what scripts/bench has prepared; one line of JSON per program.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Directory with the built corpus.
-    #[arg(long, default_value = ".cache/corpus")]
-    corpus: PathBuf,
-    /// Runs of each contestant; the median counts.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the variants of programs against each other.
+    Race(Race),
+    /// Insert polls that look at a flag, for Asyncify.
+    InsertPolls {
+        /// The original module.
+        input: PathBuf,
+        /// Where the result goes.
+        output: PathBuf,
+    },
+    /// Save and rebuild deep stacks; milliseconds.
+    Frames {
+        /// How deep.
+        #[arg(default_value_t = 10_000)]
+        frames: u16,
+        /// Runs; the median counts.
+        #[arg(long, default_value_t = 21)]
+        runs: usize,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Race {
+    /// What to run.
+    plan: PathBuf,
+    /// Begin no round after this many seconds a program.
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// Rounds at least.
     #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Measure only programs whose name contains one of these.
-    only: Vec<String>,
+    rounds_min: usize,
+    /// Rounds at most.
+    #[arg(long, default_value_t = 200)]
+    rounds_max: usize,
+    /// Stop early when the ratios are known to plus or minus this part.
+    #[arg(long, default_value_t = 0.003)]
+    tolerance: f64,
+    /// Compile short modules this many times.
+    #[arg(long, default_value_t = 1)]
+    compilations: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Raced(Vec<Raced>),
+    Error(String),
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    program: &'a str,
+    #[serde(flatten)]
+    outcome: Outcome,
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let programs = bench::programs(&arguments.corpus, &arguments.only)?;
-    println!(
-        "{:24} {:>9} {:>9} {:>7} {:>7}",
-        "program", "original", "rewritten", "time", "size"
-    );
-    let mut times = Vec::new();
-    let mut sizes = Vec::new();
-    for program in &programs {
-        let measured = bench::measure(program, arguments.runs)?;
-        println!(
-            "{:24} {:7.0}ms {:7.0}ms {:7.3} {:7.3}",
-            program.name,
-            measured.original_ms,
-            measured.rewritten_ms,
-            measured.time_ratio(),
-            measured.size_ratio
-        );
-        times.push(measured.time_ratio());
-        sizes.push(measured.size_ratio);
+    match Arguments::parse().command {
+        Command::Race(race) => run(&race),
+        Command::InsertPolls { input, output } => {
+            let wasm = std::fs::read(&input)
+                .with_context(|| format!("cannot read `{}`", input.display()))?;
+            std::fs::write(output, bench::insert_polls(&wasm)?)?;
+            Ok(())
+        }
+        Command::Frames { frames, runs } => {
+            let milliseconds = in_deep_thread(|| bench::frames_round_trip(frames, runs))?;
+            println!("{milliseconds}");
+            Ok(())
+        }
     }
-    let frames = bench::thousand_frames(arguments.runs)?;
-    let worst = times.iter().copied().fold(0.0, f64::max);
-    println!("{} programs, slowest {worst:.3}", programs.len());
-    bench::print_figure("run_time_ratio", bench::geometric_mean(&times), 1.20, 1.20);
-    bench::print_figure("wasm_size_ratio", bench::geometric_mean(&sizes), 2.0, 2.0);
-    bench::print_figure("capture_resume_1000_frames_ms", frames, 5.0, 5.0);
+}
+
+fn run(race: &Race) -> anyhow::Result<()> {
+    let engines = Engines::new()?;
+    for program in Plan::read(&race.plan)?.programs {
+        let program = Arc::new(program);
+        let outcome = match run_program(&engines, &program, race) {
+            Ok(raced) => Outcome::Raced(raced),
+            Err(error) => Outcome::Error(format!("{error:#}")),
+        };
+        let line = Line {
+            program: &program.name,
+            outcome,
+        };
+        println!("{}", serde_json::to_string(&line)?);
+    }
     Ok(())
+}
+
+fn run_program(
+    engines: &Engines,
+    program: &Arc<Program>,
+    race: &Race,
+) -> anyhow::Result<Vec<Raced>> {
+    let compiled = program
+        .contestants
+        .iter()
+        .map(|contestant| engines.compile(program, contestant, race.compilations));
+    let racers = compiled.collect::<anyhow::Result<Vec<_>>>()?;
+    let effort = Effort {
+        rounds_min: race.rounds_min,
+        rounds_max: race.rounds_max,
+        time: Duration::from_secs_f64(race.seconds),
+        tolerance: race.tolerance,
+    };
+    bench::race(racers, effort)
 }
