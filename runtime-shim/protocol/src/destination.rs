@@ -58,6 +58,7 @@ pub struct Destination {
     phase: Phase,
     link: Link,
     module: Pieces,
+    compile_time: Duration,
     rounds: Rounds,
     state: Pieces,
     following: Following,
@@ -71,6 +72,19 @@ pub struct Destination {
     bytes_received: u64,
     timers: Timers<Timer>,
     actions: VecDeque<DestinationAction>,
+}
+
+/// What a message calls for whose migration has no machine at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// [`crate::offer::decide`], and [`Destination::accept`] if the guest is taken.
+    Offer,
+    /// [`Destination::recover`], which is then told of the link and given the message.
+    Question,
+    /// It waits on its channel until a message on the control channel has made a machine, or the link is gone.
+    Wait,
+    /// Nothing.
+    Nothing,
 }
 
 /// What was agreed on.
@@ -112,6 +126,25 @@ enum Timer {
     TellAgain,
     /// The source has not said its last word: it does not matter.
     Farewell,
+}
+
+impl Opening {
+    /// What this message calls for.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        match message {
+            Message::Source(source) => match source {
+                SourceMessage::Offer(_) => Self::Offer,
+                SourceMessage::Commit | SourceMessage::Rejoin(_) => Self::Question,
+                SourceMessage::Abort(_)
+                | SourceMessage::Released
+                | SourceMessage::Superseded(_)
+                | SourceMessage::Ping(_) => Self::Nothing,
+            },
+            Message::Bulk(_) | Message::Demand(_) => Self::Wait,
+            Message::Destination(_) => Self::Nothing,
+        }
+    }
 }
 
 impl Destination {
@@ -181,6 +214,7 @@ impl Destination {
             phase,
             link: Link::default(),
             module: Pieces::default(),
+            compile_time: Duration::ZERO,
             rounds: Rounds::default(),
             state: Pieces::default(),
             following: Following::default(),
@@ -235,6 +269,7 @@ impl Destination {
             DestinationInput::ModulePrepared { compile_time } => {
                 if self.phase == Phase::Compiling {
                     self.phase = Phase::Copying;
+                    self.compile_time = compile_time;
                     self.await_source(now);
                     self.send(DestinationMessage::ModuleReady { compile_time });
                     self.report();
@@ -316,16 +351,7 @@ impl Destination {
 
     fn handle_source(&mut self, now: Duration, message: SourceMessage) {
         match message {
-            SourceMessage::Offer(offer) => {
-                // The answer was lost with a link. Another offer under the same name makes no sense.
-                if self
-                    .accepted
-                    .as_ref()
-                    .is_some_and(|known| known.offer == *offer)
-                {
-                    self.answer_offer();
-                }
-            }
+            SourceMessage::Offer(offer) => self.offered_again(&offer),
             SourceMessage::Abort(reason) => self.aborted(reason),
             SourceMessage::Commit => {
                 if self.side.step() == DestinationStep::Preparing {
@@ -350,6 +376,26 @@ impl Destination {
         if let Some(accepted) = &self.accepted {
             let acceptance = Box::new(accepted.acceptance.clone());
             self.send(DestinationMessage::Accepted(acceptance));
+        }
+    }
+
+    /// The answer was lost with a link. Another offer under the same name makes no sense.
+    fn offered_again(&mut self, offer: &Offer) {
+        let is_same = self
+            .accepted
+            .as_ref()
+            .is_some_and(|known| known.offer == *offer);
+        if !is_same || self.has_run() {
+            return;
+        }
+        self.answer_offer();
+        match self.phase {
+            // Whatever was sent of it goes again.
+            Phase::Module => self.module = Pieces::default(),
+            Phase::Copying => self.send(DestinationMessage::ModuleReady {
+                compile_time: self.compile_time,
+            }),
+            _ => {}
         }
     }
 

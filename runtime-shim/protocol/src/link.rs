@@ -4,8 +4,13 @@ use std::time::Duration;
 
 /// Bytes that a fresh connection sends before it hears that the first have arrived: ten packets, as TCP and QUIC do.
 const FIRST_WINDOW_BYTES: f64 = 14_000.0;
-/// Fewer bytes say nothing of a link's bandwidth.
-const TELLING_BYTES: u64 = 64 << 10;
+/// A transfer that takes less than this share of a round trip says little of a link's bandwidth: the round trip's spread, the
+/// clock's grain and getting up to speed are most of it.
+const TELLING_SHARE: f64 = 0.25;
+/// And one that takes less than this.
+const TELLING_SECONDS: f64 = 2e-4;
+/// And one of fewer bytes: what it waits for is something else.
+const TELLING_BYTES: u64 = 4096;
 /// Weight of a new measurement against those before.
 const NEW_WEIGHT: f64 = 0.6;
 
@@ -45,9 +50,16 @@ impl LinkEstimate {
 
     /// So many bytes were sent and answered in a time.
     pub fn saw_bytes(&mut self, bytes: u64, time: Duration) {
-        let time = time.saturating_sub(self.round_trip()).as_secs_f64();
-        // Few bytes or hardly any time: the clock's grain and the round trip's spread are most of it.
-        if bytes < TELLING_BYTES || time < 1e-4 {
+        let round_trip = self.round_trip().as_secs_f64();
+        let whole = time.as_secs_f64();
+        let time = whole - round_trip;
+        let is_short = time < TELLING_SECONDS.max(round_trip * TELLING_SHARE);
+        if is_short || bytes < TELLING_BYTES {
+            // No less than this, at any rate.
+            let known = self.bandwidth_bytes_per_second.unwrap_or(0.0);
+            if whole > 0.0 && bytes as f64 / whole > known {
+                self.bandwidth_bytes_per_second = Some(bytes as f64 / whole);
+            }
             return;
         }
         let measured = bytes as f64 / time;

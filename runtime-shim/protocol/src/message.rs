@@ -148,7 +148,7 @@ pub enum BulkMessage {
     },
     /// The module is complete.
     ModuleEnd,
-    /// Pages of a round, packed.
+    /// Pages of a round, packed. Each page comes once in a round.
     Pages {
         /// Which round.
         round: u32,
@@ -175,8 +175,10 @@ pub enum BulkMessage {
         bytes: u64,
         /// Its BLAKE3 digest.
         digest: Digest,
-        /// Rounds that went before it.
+        /// The last round that went before it.
         rounds: u32,
+        /// Post-copy: pages of the map that went before it.
+        following: u64,
     },
     /// Post-copy: pages that were not asked for, packed.
     Push {

@@ -80,8 +80,8 @@ pub trait Ownership {
     /// Replaces what the journal says, if that is still `expected`, and returns when a crash cannot undo it.
     ///
     /// # Errors
-    /// It says something else, or it cannot be written. After [`OwnershipError::Store`] nobody knows which of both it says
-    /// before it is loaded anew; the machines are right in either case.
+    /// It says something else, or it cannot be written. After [`OwnershipError::Store`] it may say either: load it, and tell
+    /// the machine ([`NotPersisted`]).
     fn compare_and_set(
         &mut self,
         job: &JobId,
@@ -108,6 +108,15 @@ pub enum OwnershipError {
     /// The store fails.
     #[error("the job's journal cannot be read or written")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a machine is told when its journal was not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotPersisted {
+    /// Why.
+    pub reason: String,
+    /// What the journal says now, loaded anew; what it said before if that fails as well.
+    pub record: Option<Record>,
 }
 
 /// A person's decision on a job whose other node is gone for good.

@@ -90,6 +90,8 @@ pub struct Source {
     bytes_sent: u64,
     /// Why it stays, once that is clear.
     stay: Option<Stay>,
+    /// May the destination know that it owns the guest?
+    is_commit_sent: bool,
     timers: Timers<Timer>,
     actions: VecDeque<SourceAction>,
 }
@@ -222,6 +224,8 @@ impl Source {
             pages_sent: 0,
             bytes_sent: 0,
             stay: None,
+            // Before a restart it may have been.
+            is_commit_sent: phase == Phase::Committing,
             timers,
             actions: VecDeque::new(),
         }

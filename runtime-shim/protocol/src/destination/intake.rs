@@ -6,7 +6,7 @@ use super::{Destination, DestinationAction, Phase, Timer};
 use crate::ids::{Digest, PageRun};
 use crate::message::{BulkMessage, DestinationMessage, Failure};
 use crate::offer::ModuleNeed;
-use crate::received::decode_sets;
+use crate::received::{PageBitmaps, count_pages, decode_sets};
 
 /// Pages of one frame, at most: as many as a payload could hold unpacked.
 const FRAME_PAGES: u64 = 2048;
@@ -66,8 +66,8 @@ impl Pieces {
 /// Rounds of pages.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    /// The one whose pages arrive, and how many have.
-    current: Option<(u32, u64)>,
+    /// The one whose pages arrive, and which have.
+    current: Option<(u32, PageBitmaps)>,
     /// The last one whose end was seen.
     ended: u32,
     /// The last one whose pages are all in place.
@@ -77,7 +77,8 @@ pub(super) struct Rounds {
 impl Rounds {
     /// The last round that anything was heard of.
     pub(super) fn seen(&self) -> u32 {
-        self.current.map_or(self.ended, |(round, _)| round)
+        let current = self.current.as_ref();
+        current.map_or(self.ended, |(round, _)| *round)
     }
 
     pub(super) fn complete(&self) -> u32 {
@@ -90,15 +91,25 @@ impl Rounds {
         self.current = None;
     }
 
-    fn take(&mut self, round: u32, pages: u64) -> Result<(), String> {
-        match &mut self.current {
-            Some((current, count)) if *current == round => *count += pages,
-            None if round > self.ended => self.current = Some((round, pages)),
-            _ => {
-                return Err(format!(
-                    "pages of round {round} came after those of round {}",
-                    self.seen()
-                ));
+    /// Takes pages of a round, each once: a copy of a frame could hide that another is missing.
+    fn take(&mut self, round: u32, runs: &[PageRun]) -> Result<(), String> {
+        if self.current.is_none() && round > self.ended {
+            self.current = Some((round, PageBitmaps::new()));
+        }
+        let seen = self.seen();
+        let Some((_, pages)) = self
+            .current
+            .as_mut()
+            .filter(|(current, _)| *current == round)
+        else {
+            return Err(format!(
+                "pages of round {round} came after those of round {seen}"
+            ));
+        };
+        for run in runs {
+            let set = pages.entry(run.memory).or_default();
+            if !run.pages().all(|page| set.insert(page)) {
+                return Err(format!("a page came twice in round {round}"));
             }
         }
         Ok(())
@@ -106,14 +117,17 @@ impl Rounds {
 
     fn end(&mut self, round: u32, pages: u64) -> Result<(), String> {
         // A round without pages is seen at its end.
-        self.take(round, 0)?;
-        let count = self.current.take().map_or(0, |(_, count)| count);
+        self.take(round, &[])?;
+        let found = self
+            .current
+            .take()
+            .map_or(0, |(_, sets)| count_pages(&sets));
         self.ended = round;
-        if count == pages {
+        if found == pages {
             Ok(())
         } else {
             Err(format!(
-                "{count} pages of round {round} have arrived, of {pages}"
+                "{found} pages of round {round} have arrived, of {pages}"
             ))
         }
     }
@@ -169,8 +183,9 @@ impl Destination {
                     bytes,
                     digest,
                     rounds,
+                    following,
                 },
-            ) => self.end_state(bytes, digest, rounds),
+            ) => self.end_state(bytes, digest, rounds, following),
             (Phase::Restoring | Phase::Prepared | Phase::Owned, BulkMessage::Push { runs }) => {
                 self.install(now, runs, payload);
                 Ok(())
@@ -227,7 +242,7 @@ impl Destination {
         payload: Vec<u8>,
     ) -> Result<(), String> {
         let pages = self.check_runs(&runs)?;
-        self.rounds.take(round, pages)?;
+        self.rounds.take(round, &runs)?;
         self.pages_received += pages;
         self.actions
             .push_back(DestinationAction::ApplyPages { runs, payload });
@@ -272,8 +287,20 @@ impl Destination {
         Ok(())
     }
 
-    fn end_state(&mut self, bytes: u64, digest: Digest, rounds: u32) -> Result<(), String> {
+    fn end_state(
+        &mut self,
+        bytes: u64,
+        digest: Digest,
+        rounds: u32,
+        following: u64,
+    ) -> Result<(), String> {
         self.state.check("state", bytes, digest)?;
+        let mapped = count_pages(self.following.missing());
+        if mapped != following {
+            return Err(format!(
+                "the map has {mapped} pages that follow, {following} were promised"
+            ));
+        }
         if self.rounds.current.is_some() || self.rounds.ended != rounds {
             return Err(format!(
                 "the state came after round {}, it belongs behind round {rounds}",

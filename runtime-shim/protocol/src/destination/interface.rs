@@ -1,13 +1,13 @@
 //! What goes into the destination's machine and what comes out, besides messages.
 //!
 //! Actions are carried out in the order in which they come; those that take time answer with an input, which the action's
-//! comment names.
+//! comment names, and do not hold up the next ones. When something fails, that is told before any later action is answered.
 
 use std::time::Duration;
 
 use crate::ids::{Digest, Epoch, PageRun};
 use crate::message::{Failure, Message};
-use crate::ownership::{Record, Resolution};
+use crate::ownership::{NotPersisted, Record, Resolution};
 use crate::progress::Progress;
 use crate::received::PageBitmaps;
 use crate::source::LinkId;
@@ -37,7 +37,7 @@ pub enum DestinationInput {
         attempt: u32,
     },
     /// [`DestinationAction::Persist`] is done or has failed.
-    Persisted(Result<(), String>),
+    Persisted(Result<(), NotPersisted>),
     /// The guest waits for these pages: all pages of this protocol in the one page of the kernel that it touched.
     PageFault(Vec<PageRun>),
     /// [`DestinationAction::MakeDurable`] is done: a checkpoint of the guest (or its end) is on disk.

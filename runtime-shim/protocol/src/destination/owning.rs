@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use super::{Destination, DestinationAction, DestinationOutcome, Phase, Timer};
 use crate::message::{DestinationMessage, Failure};
-use crate::ownership::{DestinationEffect, DestinationEvent, DestinationStep, Resolution};
+use crate::ownership::{
+    DestinationEffect, DestinationEvent, DestinationStep, NotPersisted, Resolution,
+};
 
 impl Destination {
-    pub(super) fn persisted(&mut self, now: Duration, result: Result<(), String>) {
+    pub(super) fn persisted(&mut self, now: Duration, result: Result<(), NotPersisted>) {
         let is_written = result.is_ok();
-        if let Err(reason) = result
-            && matches!(self.side.step(), DestinationStep::Accepting { .. })
-        {
-            self.failure.get_or_insert(Failure::Journal(reason));
+        if let Err(NotPersisted { reason, record }) = result {
+            if matches!(self.side.step(), DestinationStep::Accepting { .. }) {
+                self.failure.get_or_insert(Failure::Journal(reason));
+            }
+            self.side.reloaded(record);
         }
         self.apply(now, DestinationEvent::Written(is_written));
     }

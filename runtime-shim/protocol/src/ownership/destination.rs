@@ -184,6 +184,11 @@ impl DestinationSide {
         self.epoch != self.offered
     }
 
+    /// A write has failed, and this is what the journal says: to be told before [`DestinationEvent::Written`].
+    pub fn reloaded(&mut self, record: Option<Record>) {
+        self.record = record;
+    }
+
     /// What follows from an event. Events that come out of turn have no effect.
     pub fn handle(&mut self, event: DestinationEvent) -> Vec<DestinationEffect> {
         use DestinationEffect as Effect;

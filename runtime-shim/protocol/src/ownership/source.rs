@@ -146,6 +146,11 @@ impl SourceSide {
         }
     }
 
+    /// A write has failed, and this is what the journal says: to be told before [`SourceEvent::Written`].
+    pub fn reloaded(&mut self, record: Record) {
+        self.record = record;
+    }
+
     /// What follows from an event. Events that come out of turn have no effect.
     pub fn handle(&mut self, event: SourceEvent) -> Vec<SourceEffect> {
         use SourceEvent as Event;
@@ -167,6 +172,10 @@ impl SourceSide {
                 } else {
                     vec![SourceEffect::SendCommit]
                 }
+            }
+            // It reached the disk nevertheless. Nothing was promised, so it is taken back at once.
+            (Step::Deciding { .. }, Event::Written(false)) if self.record == self.committing() => {
+                self.take_back()
             }
             (Step::Deciding { .. }, Event::Written(false)) => {
                 self.step = Step::Keeping;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Phase, Source, SourceAction, SourceOutcome, Stay, Timer};
-use crate::message::{Failure, SourceMessage};
-use crate::ownership::{Resolution, SourceEffect, SourceEvent, SourceStep};
+use crate::message::{AbortReason, Failure, SourceMessage};
+use crate::ownership::{NotPersisted, Resolution, SourceEffect, SourceEvent, SourceStep};
 
 impl Source {
     /// The destination could run the guest at once.
@@ -17,13 +17,16 @@ impl Source {
         }
     }
 
-    pub(super) fn persisted(&mut self, now: Duration, result: Result<(), String>) {
+    pub(super) fn persisted(&mut self, now: Duration, result: Result<(), NotPersisted>) {
         let is_written = result.is_ok();
-        if let Err(reason) = result {
+        if let Err(NotPersisted { reason, record }) = result {
             // If nothing was promised, this is why the guest stays.
             self.stay.get_or_insert(Stay::Local(format!(
                 "the job's journal cannot be written: {reason}"
             )));
+            if let Some(record) = record {
+                self.side.reloaded(record);
+            }
         }
         self.apply(now, SourceEvent::Written(is_written));
     }
@@ -92,6 +95,10 @@ impl Source {
                     self.stay(stay.unwrap_or(Stay::Local("the journal failed".to_owned())));
                 }
                 SourceEffect::Resume(epoch) => {
+                    if !self.is_commit_sent {
+                        let reason = "its journal could not be written".to_owned();
+                        self.send(SourceMessage::Abort(AbortReason::Failed(reason)));
+                    }
                     self.actions.push_back(SourceAction::ResumeGuest { epoch });
                     self.rounds.share = None;
                     let stay = self.stay.take().unwrap_or(Stay::Resolved);

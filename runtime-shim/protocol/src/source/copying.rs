@@ -171,7 +171,9 @@ impl Source {
         self.phase = Phase::Stopping { is_void: false };
         self.stopped_at = Some(now);
         self.timers.clear(Timer::Silence);
-        self.actions.push_back(SourceAction::StopGuest);
+        self.actions.push_back(SourceAction::StopGuest {
+            complete: self.rounds.complete,
+        });
         self.report();
     }
 
@@ -221,6 +223,7 @@ impl Source {
             bytes,
             digest,
             rounds: self.rounds.begun,
+            following: self.pushing.held(),
         });
         self.phase = Phase::Preparing;
         self.await_answer(now, self.config.timeouts.silence);

@@ -10,7 +10,7 @@ use crate::convergence::GuestSample;
 use crate::ids::{Digest, Epoch, PageRun};
 use crate::message::{Channel, Failure, Message};
 use crate::offer::Refusal;
-use crate::ownership::{Record, Resolution};
+use crate::ownership::{NotPersisted, Record, Resolution};
 use crate::progress::Progress;
 use crate::received::PageBitmaps;
 
@@ -81,7 +81,7 @@ pub enum SourceInput {
         bytes: u64,
     },
     /// [`SourceAction::Persist`] is done or has failed.
-    Persisted(Result<(), String>),
+    Persisted(Result<(), NotPersisted>),
     /// Somebody cancels the migration. Too late once it is committing.
     Cancel,
     /// A person decides, because the destination is gone for good.
@@ -138,7 +138,10 @@ pub enum SourceAction {
         share: f64,
     },
     /// Stop the guest at a safe point and save its state. Answer: [`SourceInput::GuestStopped`], `StopFailed` or `GuestEnded`.
-    StopGuest,
+    StopGuest {
+        /// The last round that the destination has completely, as in [`SourceAction::CopyRound`].
+        complete: u32,
+    },
     /// Send the state in [`crate::message::BulkMessage::StatePiece`]s. Answer: [`SourceInput::StateSent`].
     SendState {
         /// Counts how often the guest was stopped to be moved.

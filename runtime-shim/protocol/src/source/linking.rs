@@ -90,13 +90,12 @@ impl Source {
         }
         self.timers.clear(Timer::Redial);
         self.link.state = LinkState::Joining(link);
-        self.ping = Some((1, now));
-        self.send(SourceMessage::Ping(1));
         let phase = match self.side.step() {
             SourceStep::Keeping => match self.phase {
                 Phase::Offering => {
                     self.joined(now);
-                    return self.send_offer(now);
+                    self.send_offer(now);
+                    return self.send_ping(now);
                 }
                 Phase::Module { .. } => SourcePhase::Module,
                 _ => SourcePhase::Copying,
@@ -104,12 +103,19 @@ impl Source {
             _ => SourcePhase::Committed,
         };
         self.send_rejoin(phase);
+        self.send_ping(now);
         if phase == SourcePhase::Committed {
             let again = now + self.config.timeouts.ask_again;
             self.timers.set(Timer::AskAgain, again);
         } else {
             self.await_answer(now, self.config.timeouts.silence);
         }
+    }
+
+    /// Measures the round trip. Never the first message on a link: that says which migration it is about, and where it is.
+    fn send_ping(&mut self, now: Duration) {
+        self.ping = Some((1, now));
+        self.send(SourceMessage::Ping(1));
     }
 
     fn send_rejoin(&mut self, phase: SourcePhase) {
@@ -306,7 +312,10 @@ impl Source {
             SourceStep::Uncertain if self.link.joined().is_none() => {
                 self.send_rejoin(SourcePhase::Committed);
             }
-            SourceStep::Uncertain => self.send(SourceMessage::Commit),
+            SourceStep::Uncertain => {
+                self.is_commit_sent = true;
+                self.send(SourceMessage::Commit);
+            }
             _ => return,
         }
         self.timers.set(Timer::AskAgain, now + pause);

@@ -66,6 +66,11 @@ impl Pushing {
         encode_sets(&self.all)
     }
 
+    /// Pages that follow, all of them.
+    pub(super) fn held(&self) -> u64 {
+        count_pages(&self.all)
+    }
+
     /// The state has been sent: pages may follow.
     pub(super) fn open(&mut self) {
         if self.is_begun && self.order.is_none() {
