@@ -40,8 +40,11 @@ pub mod wasi;
 pub use controller::{Controller, Interruption, WakeGuard};
 pub use coredump::coredump;
 pub use dirty::{DirtyTracker, KernelSupport, LiveMemory, Tracking};
+#[cfg(feature = "compile")]
+pub use engine::wasmtime::CodeOptions;
 pub use engine::wasmtime::{
-    Error, ExternRefCodec, Guest, GuestInstance, Outcome, SuspendPoint, suspend_point,
+    CodeOrigin, Error, ExternRefCodec, Guest, GuestInstance, Machine, Outcome, Precompiled,
+    PrecompiledError, SuspendPoint, suspend_point,
 };
 pub use error::{CaptureError, EngineError, Place, ProtocolError, ResumeError};
 pub use fit::{Change, RequiredFunction, Requirements};

@@ -144,6 +144,8 @@ fn a_guest_that_is_not_taken_goes_on() {
     let at = directory.path();
     for (taker, reason) in [
         ("true", ""),
+        ("qemu-pdp11 $ME resume - --ack", "was not found"),
+        ("./talker.wasm resume - --ack", "cannot be executed"),
         ("exec head -c 100 >/dev/null", ""),
         ("echo hello; cat >/dev/null", "hello"),
         (

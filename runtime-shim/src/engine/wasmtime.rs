@@ -5,12 +5,20 @@
 //! from wasmtime itself; errors of this crate can be downcast from it.
 
 mod adapter;
+#[cfg(feature = "compile")]
+mod compile;
 mod hosted;
 mod instance;
+mod machine;
+mod precompiled;
 mod references;
 mod suspend;
 
+#[cfg(feature = "compile")]
+pub use compile::CodeOptions;
 pub use instance::{GuestInstance, Outcome};
+pub use machine::Machine;
+pub use precompiled::{CodeOrigin, Precompiled, PrecompiledError};
 pub use references::ExternRefCodec;
 pub use suspend::{SuspendPoint, suspend_point};
 
@@ -20,7 +28,7 @@ use wasm_migrate_abi::{
     self as abi, ABI_VERSION, DecodeError, Description, LOAD_CALLEE, LOAD_FRAME, LOAD_I32,
     LOAD_I64, MEMORY, MODULE, OTHER_FUNCTION, POLL, SAVE_FRAME, SAVE_I32, SAVE_I64,
 };
-use wasmtime::{Caller, Engine, Extern, Linker, Memory, Module, StoreContext};
+use wasmtime::{Caller, Extern, Linker, Memory, Module, StoreContext};
 
 use crate::controller::Interruption;
 use crate::dirty::LiveMemory;
@@ -28,7 +36,7 @@ use crate::error::EngineError;
 use crate::live::Oversight;
 use crate::memory::MemoryView;
 use crate::migration::Migration;
-use crate::names::{Names, read_description};
+use crate::names::Names;
 
 /// Why a guest cannot be made or cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +61,26 @@ pub enum Error {
     /// The engine refuses the module or the imports.
     #[error("the engine refuses the module: {0}")]
     Engine(#[from] EngineError),
+    /// Code that was compiled before is not for here.
+    #[error(transparent)]
+    Precompiled(#[from] PrecompiledError),
+    /// The engine refuses code that was compiled before.
+    #[error(
+        "the code was made by another wasm-migrate, or with other settings ({0}): compile the module again, with \
+         the wasm-migrate that fits this one"
+    )]
+    Code(EngineError),
+    /// The engine cannot compile for a machine.
+    #[error(
+        "this wasm-migrate was built without a compiler for {machine} ({reason}): build it with \
+         `--features all-architectures`"
+    )]
+    NoCompiler {
+        /// The machine that was asked for.
+        machine: Machine,
+        /// What the engine says.
+        reason: EngineError,
+    },
     /// Something that the contract demands is missing.
     #[error(
         "the module does not export {what} `{name}`, which contract version {ABI_VERSION} demands: \
@@ -113,21 +141,16 @@ struct About {
 }
 
 impl Guest {
-    /// Compiles a module.
-    ///
-    /// # Errors
-    /// The module is not migratized, for another version of the contract, or refused by the engine.
-    pub fn new(engine: &Engine, wasm: &[u8]) -> Result<Self, Error> {
-        let (description, names) = read_description(wasm)?;
-        let module = Module::from_binary(engine, wasm).map_err(EngineError::from)?;
-        Ok(Self {
+    /// A compiled module with what it says about itself.
+    fn from_parts(module: Module, wasm: &[u8], (description, names): (Description, Names)) -> Self {
+        Self {
             module,
             about: Arc::new(About {
                 digest: *blake3::hash(wasm).as_bytes(),
                 description,
                 names,
             }),
-        })
+        }
     }
 
     /// The compiled module.

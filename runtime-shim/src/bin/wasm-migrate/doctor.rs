@@ -9,8 +9,8 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use wasm_migrate::KernelSupport;
-use wasmtime::{Cache, Config, Engine, Module};
 
+use crate::compiler;
 use crate::engines::{self, FoundEngine};
 use crate::output;
 use crate::soft_dirty;
@@ -169,20 +169,8 @@ impl Tracking {
 }
 
 impl CompileCache {
-    /// Compiles a module twice: the second time it must come from the cache.
     fn probe() -> Self {
-        let tried = || -> anyhow::Result<(PathBuf, bool)> {
-            let cache = Cache::from_file(None)?;
-            let mut config = Config::new();
-            config.cache(Some(cache.clone()));
-            let engine = Engine::new(&config)?;
-            let wasm = wasm_encoder::Module::new().finish();
-            for _ in 0..2 {
-                Module::new(&engine, &wasm)?;
-            }
-            Ok((cache.directory().clone(), cache.cache_hits() > 0))
-        };
-        match tried() {
+        match compiler::try_cache() {
             Ok((directory, works)) => Self {
                 works,
                 directory: Some(directory),

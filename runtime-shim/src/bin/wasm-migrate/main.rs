@@ -6,10 +6,14 @@
 mod arrival;
 mod checkpoint_files;
 mod checkpoints;
+mod compile;
+#[cfg_attr(not(feature = "compile"), path = "no_compiler.rs")]
+mod compiler;
 mod completions;
 mod coredump;
 mod diff;
 mod doctor;
+mod engine_config;
 mod engines;
 mod file_options;
 mod fork;
@@ -26,6 +30,7 @@ mod notes;
 mod options;
 mod output;
 mod portability;
+mod precompiled;
 mod progress;
 mod resume;
 mod run;
@@ -67,6 +72,7 @@ enum Command {
     Diff(diff::Arguments),
     Coredump(coredump::Arguments),
     Freeze(freeze::Arguments),
+    Compile(compile::Arguments),
     Fork(fork::Arguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Coredump(arguments) => coredump::coredump(&arguments),
         Command::Freeze(arguments) => freeze::freeze(&arguments),
+        Command::Compile(arguments) => compile::compile(&arguments),
         Command::Fork(arguments) => fork::fork(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Man(arguments) => man::man(&arguments, Cli::command()),

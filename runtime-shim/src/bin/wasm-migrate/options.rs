@@ -23,6 +23,10 @@ pub(crate) struct HostOptions {
     /// Largest native stack of the guest in bytes; K, M and G are understood.
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size)]
     pub(crate) stack_size: usize,
+    /// Run this code of the module, which `wasm-migrate compile` has made for this kind of machine, instead of compiling it
+    /// here. It can do whatever this process can: take it only from whom you trust.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) precompiled: Option<PathBuf>,
     /// The guest notices a request to stop within about this time.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = duration)]
     pub(crate) latency: Duration,

@@ -9,11 +9,14 @@ use std::fmt;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use wasm_migrate::{HostState, HostStateError, SectionVersion, Sections};
+use wasm_migrate::{CodeOrigin, HostState, HostStateError, Machine, SectionVersion, Sections};
 use wasmparser::{Operator, Parser, Payload};
 
 /// Section of a snapshot that holds [`Processor`], as JSON.
 const PROCESSOR_SECTION: &str = "processor";
+
+/// Architecture of code for any processor of the kind.
+const ANY_X86: &str = "any x86_64";
 
 /// How far a guest is made independent of the processor. A guest that was started so stays so.
 #[derive(Args, Debug, Clone, Copy)]
@@ -31,7 +34,7 @@ pub(crate) struct PortabilityOptions {
 /// What a guest is compiled for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Processor {
-    /// As `std::env::consts::ARCH` names it.
+    /// As `std::env::consts::ARCH` names it, or [`ANY_X86`].
     architecture: String,
     /// Does it multiply and add in one step? Relaxed operators then do.
     fused_multiply_add: bool,
@@ -74,6 +77,34 @@ impl Processor {
                 || from.is_some_and(|from| from.deterministic_relaxed_simd),
             ..here
         }
+    }
+
+    /// Runs code that was compiled before, as it was compiled.
+    pub(crate) fn take_over(&mut self, code: &CodeOrigin) -> anyhow::Result<()> {
+        for (is_wanted, has, option) in [
+            (
+                self.canonical_nans,
+                code.canonical_nans,
+                "--canonicalize-nans",
+            ),
+            (
+                self.deterministic_relaxed_simd,
+                code.deterministic_relaxed_simd,
+                "--deterministic-relaxed-simd",
+            ),
+        ] {
+            if is_wanted && !has {
+                anyhow::bail!("the guest needs code that `wasm-migrate compile {option}` makes");
+            }
+        }
+        self.canonical_nans = code.canonical_nans;
+        self.deterministic_relaxed_simd = code.deterministic_relaxed_simd;
+        if code.machine == Machine::X86 && !code.is_native {
+            // What relaxed operators do there follows from the instructions that all of the kind have.
+            ANY_X86.clone_into(&mut self.architecture);
+            self.fused_multiply_add = false;
+        }
+        Ok(())
     }
 
     /// The one that a snapshot was taken on, if it says.

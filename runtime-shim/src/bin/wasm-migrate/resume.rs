@@ -75,7 +75,7 @@ pub(crate) fn resume(arguments: Arguments) -> anyhow::Result<ExitCode> {
             read_module(&path).context("the snapshot's module is needed: name it with --module")?
         }
     };
-    let program = Program::new(path, &wasm, host.stack_size, processor)?;
+    let program = Program::load(path, &wasm, &host, processor)?;
     if is_shipped && program.guest.digest() != recorded.digest {
         anyhow::bail!("the module that came along is not the one that was running");
     }

@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let shipping = host.ship.shipping()?;
     let processor = Processor::here(host.portability);
     let wasm = read_module(&module)?;
-    let program = Program::new(module, &wasm, host.stack_size, processor)?;
+    let program = Program::load(module, &wasm, &host, processor)?;
     drop(wasm);
     let has = |name: &str| program.guest.module().get_export(name).is_some();
     let prints_results = invoke.is_some();

@@ -15,15 +15,18 @@ use wasm_migrate::{
     Guest, GuestInstance, MemorySize, Migration, Outcome, Pacing, Snapshot, SnapshotChain,
     WriteOptions, Written,
 };
-use wasmtime::{Cache, Config, Engine, Linker, Store, Trap, Val, ValType};
+use wasmtime::{Engine, Linker, Store, Trap, Val, ValType};
 
 use crate::checkpoint_files::CheckpointFiles;
 use crate::checkpoints::Checkpoints;
+use crate::compiler;
+use crate::engine_config::{self, HOST_STACK_BYTES};
 use crate::keys::LoadedKeys;
 use crate::launch::Launch;
 use crate::notes::note;
 use crate::options::HostOptions;
 use crate::portability::Processor;
+use crate::precompiled;
 use crate::ship::Shipping;
 use crate::triggers::{self, Reasons};
 
@@ -31,8 +34,6 @@ use crate::triggers::{self, Reasons};
 const TRAPPED: u8 = 134;
 /// Exit status after a snapshot: "try again later".
 pub(crate) const SNAPSHOT_WRITTEN: u8 = 75;
-/// Native stack that host functions may use beside the guest's frames.
-const HOST_STACK_BYTES: usize = 16 << 20;
 
 /// A compiled program.
 pub(crate) struct Program {
@@ -85,31 +86,34 @@ struct Host {
 }
 
 impl Program {
-    /// Compiles the module that is, or was, at this path.
-    pub(crate) fn new(
+    /// The module that is, or was, at this path: compiled, or with its code from a file.
+    pub(crate) fn load(
+        path: PathBuf,
+        wasm: &[u8],
+        host: &HostOptions,
+        mut processor: Processor,
+    ) -> anyhow::Result<Self> {
+        let Some(code) = &host.precompiled else {
+            return Self::compile(path, wasm, host.stack_size, processor);
+        };
+        let guest = precompiled::load(code, wasm, host.stack_size, &mut processor)?;
+        Ok(Self {
+            path,
+            guest,
+            processor,
+        })
+    }
+
+    fn compile(
         path: PathBuf,
         wasm: &[u8],
         stack_bytes: usize,
         processor: Processor,
     ) -> anyhow::Result<Self> {
-        let mut config = Config::new();
-        config
-            .max_wasm_stack(stack_bytes)
-            // The engine demands it, although nothing here is asynchronous.
-            .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES))
-            .wasm_branch_hinting(true)
-            .cranelift_nan_canonicalization(processor.canonical_nans)
-            .relaxed_simd_deterministic(processor.deterministic_relaxed_simd)
-            .wasm_relaxed_simd(true)
-            .wasm_multi_memory(true)
-            .wasm_memory64(true)
-            .wasm_tail_call(true);
-        match Cache::from_file(None) {
-            Ok(cache) => _ = config.cache(Some(cache)),
-            Err(error) => log::warn!("compiled code is not cached: {error:#}"),
-        }
+        let mut config = engine_config::config(stack_bytes, &processor);
+        compiler::configure(&mut config, &processor);
         let engine = Engine::new(&config).map_err(anyhow::Error::from)?;
-        let guest = Guest::new(&engine, wasm)
+        let guest = compiler::compile(&engine, wasm)
             .with_context(|| format!("cannot load `{}`", path.display()))?;
         Ok(Self {
             path,

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Read, Stdout, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -21,6 +22,11 @@ pub(crate) const RUNNING: &str = "wasm-migrate: running\n";
 
 /// Exit status of a failure.
 const FAILED: u8 = 1;
+/// Exit statuses of shells that could not start a program.
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+/// A command that has failed is killed if it has not ended by then.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where a stopped guest is sent.
 #[derive(Args)]
@@ -156,9 +162,8 @@ impl Shipping {
         if let Err(error) = offered {
             // Without `Go` it cannot run the guest, whatever it does.
             drop(writer);
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(error.context(format!("`{command}` did not take the guest")));
+            let why = end(&mut child);
+            return Err(error.context(format!("`{command}` did not take the guest{why}")));
         }
         if let Err(error) = expect_line(&mut output, RUNNING) {
             eprintln!(
@@ -210,6 +215,32 @@ fn relay(mut child: Child, mut input: ChildStdin, mut output: ChildStdout) -> an
     let status = child.wait().context("cannot wait for the command")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.unwrap_or(FAILED))
+}
+
+/// Sees a command to its end that has failed; says more of why, if its exit status does.
+fn end(child: &mut Child) -> &'static str {
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status.code(),
+            Ok(None) if began.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 100),
+            _ => {
+                // It may have ended just now.
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+        }
+    };
+    match status {
+        Some(NOT_FOUND) => {
+            ": one of its programs was not found; is it installed where it is to run?"
+        }
+        Some(NOT_EXECUTABLE) => {
+            ": one of its programs cannot be executed; one for another architecture needs an emulator such as qemu"
+        }
+        _ => "",
+    }
 }
 
 /// Reads a line without a byte beyond it: what follows is the guest's.
