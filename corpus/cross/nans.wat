@@ -7,6 +7,8 @@
   (func $note_both (param $double f64) (param $single f32)
     (call $note (i64.reinterpret_f64 (local.get $double)))
     (call $note (i64.extend_i32_u (i32.reinterpret_f32 (local.get $single)))))
+  ;; Not a constant, so that the loop below is polled.
+  (global $rounds (mut i32) (i32.const 500))
   (func (export "run") (result i64) (local $i i32) (local $double f64) (local $single f32) (local $lanes v128)
     (loop $next
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
@@ -23,5 +25,5 @@
       (call $note (i64x2.extract_lane 0 (local.get $lanes)))
       (local.set $lanes (f32x4.div (f32x4.splat (f32.const 0)) (v128.const f32x4 0 1 0 2)))
       (call $note (i64x2.extract_lane 1 (local.get $lanes)))
-      (br_if $next (i32.lt_u (local.get $i) (i32.const 500))))
+      (br_if $next (i32.lt_u (local.get $i) (global.get $rounds))))
     (global.get $hash)))

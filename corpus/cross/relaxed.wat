@@ -1,5 +1,7 @@
 ;; Relaxed SIMD instructions with operands for which processors differ.
 (module
+  ;; Not a constant, so that the loop below is polled.
+  (global $rounds (mut i32) (i32.const 500))
   (func (export "run") (result i64) (local $i i32) (local $hash i64) (local $a v128) (local $b v128)
     (local.set $a (v128.const i32x4 0x01234567 0x89abcdef 0xfedcba98 0x76543210))
     (loop $next
@@ -14,5 +16,5 @@
       (local.set $a (v128.xor (local.get $a) (f64x2.relaxed_madd (f64x2.splat (f64.const 1.1))
         (f64x2.convert_low_i32x4_s (local.get $a)) (f64x2.splat (f64.const -0.1)))))
       (local.set $hash (i64.add (i64.rotl (local.get $hash) (i64.const 5)) (i64x2.extract_lane 0 (local.get $a))))
-      (br_if $next (i32.lt_u (local.get $i) (i32.const 500))))
+      (br_if $next (i32.lt_u (local.get $i) (global.get $rounds))))
     (local.get $hash)))
