@@ -174,7 +174,8 @@ impl FdTable {
         }
     }
 
-    /// The file `fd`, if it carries all of the rights `needed`. `stream` is the error for a stream.
+    /// The file `fd`, if it carries all of the rights `needed`. `stream` is the error for a stream; a directory
+    /// is a bad descriptor where a file is needed.
     pub(super) fn file(&self, fd: u32, needed: u64, stream: Errno) -> Result<&OpenFile, Errno> {
         let descriptor = self.get(fd)?;
         match &descriptor.node {
@@ -182,7 +183,7 @@ impl FdTable {
                 descriptor.require(needed)?;
                 Ok(file)
             }
-            Node::Directory(_) => Err(Errno::IsDirectory),
+            Node::Directory(_) => Err(Errno::BadFd),
             Node::Stream(_) => Err(stream),
         }
     }
@@ -227,10 +228,14 @@ impl Descriptor {
         }
     }
 
-    /// Fails unless the descriptor carries all of the rights `needed`.
+    /// Fails unless the descriptor carries all of the rights `needed`. One that cannot be read or written is a
+    /// bad descriptor for that, as in POSIX, whose programs look for this error.
     pub(super) fn require(&self, needed: u64) -> Result<(), Errno> {
-        if self.rights.base & needed == needed {
+        let lacking = needed & !self.rights.base;
+        if lacking == 0 {
             Ok(())
+        } else if lacking & (right::FD_READ | right::FD_WRITE) != 0 {
+            Err(Errno::BadFd)
         } else {
             Err(Errno::NotCapable)
         }

@@ -41,6 +41,7 @@ impl WasiCtx {
             return Err(Errno::IsDirectory);
         }
         descriptor.require(right::FD_READ)?;
+        memory.check_buffers(list, count)?;
         let may_wait = descriptor.flags & fdflags::NONBLOCK == 0;
         let length = match &descriptor.node {
             Node::File(file) if file.file_type == FileType::RegularFile => {
@@ -78,8 +79,12 @@ impl WasiCtx {
         result: u32,
     ) -> Result<(), Errno> {
         memory.check(result, 4)?;
+        if matches!(self.table.get(fd)?.node, Node::Directory(_)) {
+            return Err(Errno::IsDirectory);
+        }
         let needed = right::FD_READ | right::FD_SEEK;
         let file = &self.table.file(fd, needed, Errno::NotSeekable)?.file;
+        memory.check_buffers(list, count)?;
         let length = read_buffers(memory, list, count, |bytes, done| {
             let offset = offset.checked_add(done).ok_or(Errno::Invalid)?;
             Ok(retry_on_intr(|| {
@@ -98,10 +103,8 @@ impl WasiCtx {
     ) -> Result<Progress, Errno> {
         memory.check(result, 4)?;
         let descriptor = self.table.get(fd)?;
-        if matches!(descriptor.node, Node::Directory(_)) {
-            return Err(Errno::IsDirectory);
-        }
         descriptor.require(right::FD_WRITE)?;
+        memory.check_buffers(list, count)?;
         let mut slices = [IoSlice::new(&[]); GATHER];
         let filled = memory.gather(list, count, &mut slices)?;
         let slices = &slices[..filled];
@@ -120,7 +123,7 @@ impl WasiCtx {
                 Some(host) => waiting(host)?,
                 None => Some(self.stdio.write(*name, slices)?),
             },
-            Node::Directory(_) => return Err(Errno::IsDirectory),
+            Node::Directory(_) => return Err(Errno::BadFd),
         };
         match length {
             None => Ok(Progress::Stopped),
@@ -143,6 +146,7 @@ impl WasiCtx {
         memory.check(result, 4)?;
         let needed = right::FD_WRITE | right::FD_SEEK;
         let file = &self.table.file(fd, needed, Errno::NotSeekable)?.file;
+        memory.check_buffers(list, count)?;
         let mut slices = [IoSlice::new(&[]); GATHER];
         let length = match memory.gather(list, count, &mut slices)? {
             0 => 0,
@@ -215,10 +219,10 @@ fn read_buffers(
     let mut done = 0;
     for index in 0..count {
         let buffer = memory.buffer(list, index)?;
-        let bytes = memory.fill(buffer)?;
-        if bytes.is_empty() {
+        if buffer.is_empty() {
             continue;
         }
+        let bytes = memory.fill(buffer)?;
         match read(bytes, done) {
             Ok(length) => {
                 let full = length == bytes.len();

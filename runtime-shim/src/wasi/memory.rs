@@ -80,6 +80,16 @@ impl<'a> GuestMemory<'a> {
         })
     }
 
+    /// Fails unless all of the `count` buffers at `list` lie in memory: asked before any of them is read or
+    /// written, so that a bad one among them has no effect. An empty one may be anywhere.
+    pub(super) fn check_buffers(&self, list: u32, count: u32) -> Result<(), Errno> {
+        let records = self.records(list, count, 8)?.chunks_exact(8);
+        records
+            .map(|record| (u32_at(record, 0), u32_at(record, 4)))
+            .filter(|(_, length)| *length > 0)
+            .try_for_each(|(pointer, length)| self.check(pointer, length))
+    }
+
     /// The bytes that a buffer names, for reading into it.
     pub(super) fn fill(&mut self, buffer: Buffer) -> Result<&mut [u8], Errno> {
         self.bytes_mut(buffer.pointer, buffer.length)
@@ -94,15 +104,14 @@ impl<'a> GuestMemory<'a> {
     ) -> Result<usize, Errno> {
         let mut filled = 0;
         for index in 0..count {
-            let Buffer { pointer, length } = self.buffer(list, index)?;
-            let bytes = self.bytes(pointer, length)?;
-            if bytes.is_empty() {
+            let buffer = self.buffer(list, index)?;
+            if buffer.is_empty() {
                 continue;
             }
             if filled == GATHER {
                 break;
             }
-            slices[filled] = IoSlice::new(bytes);
+            slices[filled] = IoSlice::new(self.bytes(buffer.pointer, buffer.length)?);
             filled += 1;
         }
         Ok(filled)

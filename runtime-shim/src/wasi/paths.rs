@@ -1,7 +1,7 @@
 //! Files by path: opening them, asking and changing what they are, linking, renaming, removing.
 //!
 //! Paths are resolved by `cap-std`, so that neither `..` nor a symbolic link leads out of the directory
-//! through which the guest named them. A path that tries is `ENOTCAPABLE`.
+//! through which the guest named them. A path that tries is `EPERM`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use cap_fs_ext::{
     DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsMaybeDirExt, OpenOptionsSyncExt,
     SystemTimeSpec,
 };
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::OFlags;
 
 use super::WasiCtx;
@@ -40,7 +40,6 @@ impl Opening {
             .read(self.access.read)
             // The host creates and truncates only what it opens for writing.
             .write(self.access.write || has(oflags::CREATE | oflags::TRUNCATE))
-            .append(self.access.write && flag(fdflags::APPEND))
             .create(has(oflags::CREATE) && !has(oflags::EXCLUSIVE))
             .create_new(has(oflags::CREATE) && has(oflags::EXCLUSIVE))
             .truncate(has(oflags::TRUNCATE))
@@ -55,6 +54,12 @@ impl Opening {
             .rsync(flag(fdflags::RSYNC))
             // To open a named pipe for reading does not wait for its writer; reading does.
             .nonblock(flag(fdflags::NONBLOCK) || !self.access.write);
+        let mut more = OFlags::empty();
+        // `append` would refuse to truncate as well.
+        more.set(OFlags::APPEND, self.access.write && flag(fdflags::APPEND));
+        // The host must know: it would truncate a file before we see that it is no directory.
+        more.set(OFlags::DIRECTORY, has(oflags::DIRECTORY));
+        options.custom_flags(more.bits().cast_signed());
         let file = dir.open_with(path, &options)?;
         let file_type = FileStat::from(&file.metadata()?).file_type;
         if !self.access.write && !flag(fdflags::NONBLOCK) {
@@ -93,6 +98,15 @@ fn access_for(rights: u64) -> Access {
     }
 }
 
+/// Fails if `path` ends with a slash and leads to something that is no directory. The sandbox takes slashes off
+/// in some places, without asking.
+fn check_slash(dir: &Dir, path: &str) -> Result<(), Errno> {
+    if path.ends_with('/') && !dir.metadata(path)?.is_dir() {
+        return Err(Errno::NotDirectory);
+    }
+    Ok(())
+}
+
 fn follows(lookup: u32) -> Result<bool, Errno> {
     match lookup {
         0 => Ok(false),
@@ -126,18 +140,19 @@ impl WasiCtx {
             }
             needed |= right::PATH_CREATE_FILE;
         }
-        if create & oflags::TRUNCATE != 0 {
-            needed |= right::PATH_FILESTAT_SET_SIZE;
-        }
         let parent = self.table.directory(fd, needed)?;
-        let parent_rights = self.table.get(fd)?.rights.inheriting;
+        let parent_rights = self.table.get(fd)?.rights;
+        let may_truncate = parent_rights.base & right::PATH_FILESTAT_SET_SIZE != 0;
+        if create & oflags::TRUNCATE != 0 && !may_truncate {
+            return Err(Errno::NotPermitted);
+        }
         let rights = Rights {
             base: base & right::ALL,
             inheriting: inheriting & right::ALL,
         };
         if !rights.are_within(Rights {
-            base: parent_rights,
-            inheriting: parent_rights,
+            base: parent_rights.inheriting,
+            inheriting: parent_rights.inheriting,
         }) {
             return Err(Errno::NotCapable);
         }
@@ -176,11 +191,14 @@ impl WasiCtx {
     ) -> Result<(), Errno> {
         let dir = &self.table.directory(fd, right::PATH_FILESTAT_GET)?.dir;
         let path = memory.text(path, path_length)?;
-        let metadata = if follows(lookup)? {
+        let metadata = if follows(lookup)? || path.ends_with('/') {
             dir.metadata(path)?
         } else {
             dir.symlink_metadata(path)?
         };
+        if path.ends_with('/') && !metadata.is_dir() {
+            return Err(Errno::NotDirectory);
+        }
         FileStat::from(&metadata).write(memory, result)
     }
 
@@ -202,6 +220,7 @@ impl WasiCtx {
             .dir;
         let [accessed, modified] = new_times(accessed, modified, flags)?.map(time_spec);
         let path = memory.text(path, path_length)?;
+        check_slash(dir, path)?;
         if follows(lookup)? {
             Ok(dir.set_times(path, accessed, modified)?)
         } else {
@@ -247,6 +266,10 @@ impl WasiCtx {
         let new = self.table.directory(new_fd, right::PATH_RENAME_TARGET)?;
         let old_path = memory.text(old_path, old_length)?;
         let new_path = memory.text(new_path, new_length)?;
+        check_slash(&old.dir, old_path)?;
+        if new_path.ends_with('/') && !old.dir.symlink_metadata(old_path)?.is_dir() {
+            return Err(Errno::NotDirectory);
+        }
         old.dir.rename(old_path, &new.dir, new_path)?;
         let (old, new) = (
             old.place.join(old_path, false),

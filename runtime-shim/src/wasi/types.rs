@@ -87,7 +87,7 @@ impl From<io::Error> for Errno {
         }
         match error.kind() {
             // The sandbox reports a path that leads out of its directory without an OS error.
-            io::ErrorKind::PermissionDenied => Self::NotCapable,
+            io::ErrorKind::PermissionDenied => Self::NotPermitted,
             io::ErrorKind::NotFound => Self::NotFound,
             io::ErrorKind::AlreadyExists => Self::Exist,
             io::ErrorKind::InvalidInput => Self::Invalid,

@@ -2,7 +2,8 @@
 
 use crate::guest::{
     AGAIN, ALL, APPEND, BADF, CREATE, FAULT, FD_READ, FD_SEEK, FD_WRITE, FILESTAT_SET_SIZE, Guest,
-    INVAL, ISDIR, NONBLOCK, NOTCAPABLE, NOTSUP, RESULT, ROOT, SPIPE, SYNC, builder, directory,
+    INVAL, ISDIR, NONBLOCK, NOTCAPABLE, NOTSUP, RESULT, ROOT, SPIPE, SYNC, TRUNCATE, builder,
+    directory,
 };
 
 #[test]
@@ -95,6 +96,15 @@ fn appending_can_be_switched_off() {
         std::fs::read(directory.path().join("file")).expect("it is there"),
         b"Xbcd"
     );
+    let emptied = guest
+        .open_with(ROOT, 0, "file", CREATE | TRUNCATE, [ALL, ALL], APPEND)
+        .expect("it can be emptied and appended to at once");
+    guest.write(fd, b"1").expect("it can be written");
+    guest.write(emptied, b"2").expect("it can be written");
+    assert_eq!(
+        std::fs::read(directory.path().join("file")).expect("it is there"),
+        b"\x0012"
+    );
     assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 0]), NOTSUP);
     assert_eq!(guest.call("fd_fdstat_set_flags", &[fd.into(), 32]), INVAL);
 }
@@ -156,8 +166,8 @@ fn rights_can_be_dropped_but_not_regained() {
         0
     );
     assert_eq!(guest.rights(fd), [FD_SEEK, 0]);
-    assert_eq!(guest.write(fd, b"abc"), Err(NOTCAPABLE));
-    assert_eq!(guest.read(fd, 1), Err(NOTCAPABLE));
+    assert_eq!(guest.write(fd, b"abc"), Err(BADF));
+    assert_eq!(guest.read(fd, 1), Err(BADF));
     assert_eq!(
         guest.call("fd_fdstat_set_rights", &[fd.into(), asked, 0]),
         NOTCAPABLE
@@ -175,7 +185,7 @@ fn rights_can_be_dropped_but_not_regained() {
     let reader = guest
         .open_with(ROOT, 0, "file", 0, [FD_READ, 0], 0)
         .expect("it can be opened");
-    assert_eq!(guest.write(reader, b"x"), Err(NOTCAPABLE));
+    assert_eq!(guest.write(reader, b"x"), Err(BADF));
     assert_eq!(guest.read(reader, 9), Ok(b"abc".to_vec()));
     assert_eq!(guest.seek(reader, 0, 1), Err(NOTCAPABLE));
     assert_eq!(
@@ -204,7 +214,11 @@ fn directories_and_streams_are_not_files() {
         ("fd_advise", vec![fd, 0, 1, 0]),
         ("fd_filestat_set_size", vec![fd, 0]),
     ] {
-        assert_eq!(guest.call(name, &arguments), ISDIR, "{name}");
+        let expected = match name {
+            "fd_read" | "fd_pread" => ISDIR,
+            _ => BADF,
+        };
+        assert_eq!(guest.call(name, &arguments), expected, "{name}");
         let mut of_nothing = arguments.clone();
         of_nothing[0] = 99;
         assert_eq!(guest.call(name, &of_nothing), BADF, "{name}");
@@ -216,8 +230,8 @@ fn directories_and_streams_are_not_files() {
         guest.call("fd_filestat_set_times", &[1, 0, 0, 2]),
         NOTCAPABLE
     );
-    assert_eq!(guest.read(1, 1), Err(NOTCAPABLE));
-    assert_eq!(guest.write(0, b"x"), Err(NOTCAPABLE));
+    assert_eq!(guest.read(1, 1), Err(BADF));
+    assert_eq!(guest.write(0, b"x"), Err(BADF));
     assert_eq!(guest.call("fd_sync", &[1]), 0);
     assert_eq!(guest.call("fd_filestat_get", &[1, result]), 0);
     assert_eq!(guest.u64_at(result + 32), 0);
@@ -248,6 +262,24 @@ fn bad_pointers_are_faults_before_any_effect() {
     assert_eq!(guest.u64_at(result), 1, "nothing was read or written");
     let wild = guest.put(&[0xff; 8]);
     assert_eq!(guest.call("fd_write", &[fd, wild, 1, result]), FAULT);
+    // A good buffer before a bad one is neither filled nor written.
+    let good = guest.put(&[7; 2]);
+    let pointer = u32::try_from(good).expect("it fits").to_le_bytes();
+    let both = [pointer, 2_u32.to_le_bytes(), [0xff; 4], [1, 0, 0, 0]];
+    let both = guest.put(&both.concat());
+    for name in ["fd_read", "fd_write"] {
+        assert_eq!(guest.call(name, &[fd, both, 2, result]), FAULT, "{name}");
+    }
+    for name in ["fd_pread", "fd_pwrite"] {
+        assert_eq!(guest.call(name, &[fd, both, 2, 0, result]), FAULT, "{name}");
+    }
+    assert_eq!(guest.bytes(good, 2), [7, 7]);
+    assert_eq!(guest.call("fd_tell", &[fd, result]), 0);
+    assert_eq!(guest.u64_at(result), 1);
+    assert_eq!(
+        std::fs::read(directory.path().join("file")).expect("it is there"),
+        b"abc"
+    );
 }
 
 #[test]

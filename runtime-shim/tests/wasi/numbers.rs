@@ -14,6 +14,7 @@ pub(crate) const NOTDIR: u32 = 54;
 pub(crate) const NOTEMPTY: u32 = 55;
 pub(crate) const NOTSOCK: u32 = 57;
 pub(crate) const NOTSUP: u32 = 58;
+pub(crate) const PERM: u32 = 63;
 pub(crate) const SPIPE: u32 = 70;
 pub(crate) const NOTCAPABLE: u32 = 76;
 

@@ -2,8 +2,8 @@
 
 use crate::guest::{
     ALL, BADF, CREATE, DIRECTORY, EXCLUSIVE, EXIST, FD_READ, FD_WRITE, Guest, ILSEQ, INVAL, ISDIR,
-    LOOP, NOENT, NOTCAPABLE, NOTDIR, NOTEMPTY, O_DIRECTORY, PATH_FILESTAT_SET_SIZE, RESULT, ROOT,
-    TRUNCATE, directory,
+    LOOP, NOENT, NOTCAPABLE, NOTDIR, NOTEMPTY, O_DIRECTORY, PATH_FILESTAT_SET_SIZE, PERM, RESULT,
+    ROOT, TRUNCATE, directory,
 };
 
 /// Renames or links: both take two directories and two paths.
@@ -47,11 +47,8 @@ fn paths_lead_around_but_not_out() {
     touch(&mut guest, "dir/nested/file");
     let mut open = |path: &str| guest.open_with(ROOT, 0, path, 0, [0, 0], 0);
     assert!(open("dir/.//nested/../../dir/nested/../nested///./file").is_ok());
-    assert_eq!(open("/dir/nested/file"), Err(NOTCAPABLE));
-    assert_eq!(
-        open("dir/nested/../../../x/dir/nested/file"),
-        Err(NOTCAPABLE)
-    );
+    assert_eq!(open("/dir/nested/file"), Err(PERM));
+    assert_eq!(open("dir/nested/../../../x/dir/nested/file"), Err(PERM));
     assert!(matches!(
         open("dir/nested/file\0"),
         Err(INVAL | ILSEQ | NOENT)
@@ -77,6 +74,15 @@ fn opening_takes_flags_and_rights_seriously() {
     guest.write(fd, b"abc").expect("it can be written");
     assert_eq!(guest.open(ROOT, "file", CREATE | EXCLUSIVE), Err(EXIST));
     assert_eq!(guest.open(ROOT, "file", O_DIRECTORY), Err(NOTDIR));
+    assert_eq!(
+        guest.open(ROOT, "file", O_DIRECTORY | TRUNCATE),
+        Err(NOTDIR)
+    );
+    assert_eq!(
+        std::fs::read(directory.path().join("file")).expect("it is there"),
+        b"abc",
+        "what is no directory stays as it is"
+    );
     assert_eq!(guest.open(ROOT, "file", CREATE | O_DIRECTORY), Err(INVAL));
     assert_eq!(guest.open(ROOT, "file", 16), Err(INVAL));
     assert_eq!(guest.open_with(ROOT, 2, "file", 0, [0, 0], 0), Err(INVAL));
@@ -109,7 +115,7 @@ fn opening_takes_flags_and_rights_seriously() {
     );
     assert_eq!(
         guest.open_with(dir, 0, "file", TRUNCATE, [0, 0], 0),
-        Err(NOTCAPABLE)
+        Err(PERM)
     );
     assert_eq!(
         guest.open_with(dir, 0, "file", 0, [FD_READ | FD_WRITE, 0], 0),
@@ -157,17 +163,17 @@ fn symbolic_links_are_followed_only_if_asked_and_never_out() {
     for path in ["absolute/secret", "up/secret", "absolute", "up"] {
         assert_eq!(
             guest.open_with(ROOT, 1, path, 0, [FD_READ, 0], 0),
-            Err(NOTCAPABLE),
+            Err(PERM),
             "{path}"
         );
         let [path, length] = guest.text(path);
         let arguments = [u64::from(ROOT), 1, path, length, RESULT.into()];
-        assert_eq!(guest.call("path_filestat_get", &arguments), NOTCAPABLE);
+        assert_eq!(guest.call("path_filestat_get", &arguments), PERM);
     }
 
     assert_eq!(symlink(&mut guest, "target", "link"), 0);
     assert_eq!(symlink(&mut guest, "target", "link"), EXIST);
-    assert_eq!(symlink(&mut guest, "/etc/passwd", "root"), NOTCAPABLE);
+    assert_eq!(symlink(&mut guest, "/etc/passwd", "root"), PERM);
     assert_eq!(symlink(&mut guest, "target", "missing/"), NOENT);
     assert_eq!(guest.open(ROOT, "link", 0), Err(LOOP));
     assert_eq!(
@@ -230,16 +236,9 @@ fn links_share_the_file() {
         two_paths(&mut guest, "path_link", "missing", "other"),
         NOENT
     );
-    assert_eq!(
-        two_paths(&mut guest, "path_link", "file", "../out"),
-        NOTCAPABLE
-    );
+    assert_eq!(two_paths(&mut guest, "path_link", "file", "../out"), PERM);
     assert_eq!(guest.path_call("path_create_directory", ROOT, "dir"), 0);
-    assert_eq!(
-        two_paths(&mut guest, "path_link", "dir", "other"),
-        63,
-        "EPERM"
-    );
+    assert_eq!(two_paths(&mut guest, "path_link", "dir", "other"), PERM);
     assert_eq!(symlink(&mut guest, "nowhere", "dangling"), 0);
     assert_eq!(two_paths(&mut guest, "path_link", "dangling", "other"), 0);
     let [old, old_length] = guest.text("file");
@@ -274,8 +273,18 @@ fn renaming_follows_the_rules() {
     assert_eq!(rename(&mut guest, "one", "two"), 0);
     assert_eq!(rename(&mut guest, "one", "two"), NOENT);
     assert_eq!(rename(&mut guest, "two", "source"), ISDIR);
-    assert_eq!(rename(&mut guest, "two", "../out"), NOTCAPABLE);
+    assert_eq!(rename(&mut guest, "two", "../out"), PERM);
     assert_eq!(rename(&mut guest, "two/", "three"), NOTDIR);
+    assert_eq!(rename(&mut guest, "two", "three/"), NOTDIR);
+    assert_eq!(rename(&mut guest, "two", "source/"), NOTDIR);
+    for (path, expected) in [("two/", NOTDIR), ("source/", 0)] {
+        let [path, length] = guest.text(path);
+        let root = u64::from(ROOT);
+        let arguments = [root, 0, path, length, RESULT.into()];
+        assert_eq!(guest.call("path_filestat_get", &arguments), expected);
+        let arguments = [root, 0, path, length, 0, 0, 8];
+        assert_eq!(guest.call("path_filestat_set_times", &arguments), expected);
+    }
 }
 
 #[test]
@@ -306,14 +315,8 @@ fn removing_tells_files_from_directories() {
     assert_eq!(guest.path_call("path_unlink_file", ROOT, "file"), NOENT);
     assert_eq!(guest.path_call("path_create_directory", ROOT, "dir//"), 0);
     assert_eq!(guest.path_call("path_remove_directory", ROOT, "dir"), 0);
-    assert_eq!(
-        guest.path_call("path_remove_directory", ROOT, "../x"),
-        NOTCAPABLE
-    );
-    assert_eq!(
-        guest.path_call("path_remove_directory", ROOT, "/"),
-        NOTCAPABLE
-    );
+    assert_eq!(guest.path_call("path_remove_directory", ROOT, "../x"), PERM);
+    assert_eq!(guest.path_call("path_remove_directory", ROOT, "/"), PERM);
 }
 
 #[test]
