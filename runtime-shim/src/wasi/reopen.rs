@@ -5,18 +5,20 @@
 //! directory that the user mapped. Whatever lies there is opened without waiting for it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, MetadataExt as _};
 use rustix::fs::OFlags;
 
 use super::contents::{Contents, hash_of, path_of, readable, unpack};
-use super::dirs::{Entry, Listing};
+use super::dirs::{self, Listing};
 use super::fd_table::{Access, Node, OpenDirectory, OpenFile, Place};
 use super::paths::Opening;
 use super::snapshot::{DescriptorFault, RestoreError, unreachable};
@@ -68,11 +70,13 @@ impl<'c> Opener<'c> {
                 place,
                 access,
                 offset,
+                modified,
                 unnamed: Some(content),
                 ..
             } => {
                 let content = (content, self.contents.get(content)?);
-                self.unnamed_file(&place, load_access(access), flags, offset, content)
+                let file = self.unnamed(content, modified);
+                file.and_then(|file| unnamed_file(file, &place, load_access(access), flags, offset))
             }
             SavedNode::File {
                 place,
@@ -137,32 +141,23 @@ impl<'c> Opener<'c> {
         Ok(node)
     }
 
-    fn unnamed_file(
+    /// A file without a name, as it was left.
+    fn unnamed(
         &mut self,
-        place: &SavedPlace,
-        access: Access,
-        flags: u16,
-        offset: u64,
         (index, content): (u32, &SavedContent),
-    ) -> Result<Node, DescriptorFault> {
-        let file = match self.unnamed.entry(index) {
-            std::collections::btree_map::Entry::Occupied(file) => file.into_mut(),
-            std::collections::btree_map::Entry::Vacant(slot) => {
+        modified: u64,
+    ) -> Result<&std::fs::File, DescriptorFault> {
+        match self.unnamed.entry(index) {
+            Entry::Occupied(file) => Ok(file.into_mut()),
+            Entry::Vacant(slot) => {
                 let mut file = tempfile::tempfile().map_err(unreachable)?;
                 unpack(content, &mut file).map_err(unreachable)?;
                 file.flush().map_err(unreachable)?;
-                slot.insert(file)
+                let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(modified);
+                file.set_modified(modified).map_err(unreachable)?;
+                Ok(slot.insert(file))
             }
-        };
-        // Descriptors share a file, but each has an offset of its own.
-        let file = open_again(file, access, flags).map_err(unreachable)?;
-        seek(&file, offset)?;
-        Ok(Node::File(OpenFile {
-            file: File::from_std(file),
-            file_type: FileType::RegularFile,
-            place: load_place(place),
-            access,
-        }))
+        }
     }
 
     fn directory(
@@ -232,6 +227,24 @@ impl<'c> Opener<'c> {
         }
         Ok(node)
     }
+}
+
+/// A descriptor of a file without a name. Descriptors share the file, but each has an offset of its own.
+fn unnamed_file(
+    file: &std::fs::File,
+    place: &SavedPlace,
+    access: Access,
+    flags: u16,
+    offset: u64,
+) -> Result<Node, DescriptorFault> {
+    let file = open_again(file, access, flags).map_err(unreachable)?;
+    seek(&file, offset)?;
+    Ok(Node::File(OpenFile {
+        file: File::from_std(file),
+        file_type: FileType::RegularFile,
+        place: load_place(place),
+        access,
+    }))
 }
 
 fn check_unchanged(
@@ -319,8 +332,8 @@ fn load_place(place: &SavedPlace) -> Place {
     }
 }
 
-fn load_entry(entry: SavedEntry) -> Entry {
-    Entry {
+fn load_entry(entry: SavedEntry) -> dirs::Entry {
+    dirs::Entry {
         name: entry.name,
         inode: entry.inode,
         file_type: FileType::from_raw(entry.file_type),

@@ -256,7 +256,7 @@ fn write_step(dir: &Dir, path: &str, what: &Making<'_>) -> io::Result<()> {
     match what {
         Making::Directory => dir.create_dir_all(path),
         Making::Link(target) => {
-            let partial = partial_name(path);
+            let partial = partial_path(path);
             DirExt::symlink(dir, target, &partial)?;
             dir.rename(&partial, dir, path)
         }
@@ -265,7 +265,7 @@ fn write_step(dir: &Dir, path: &str, what: &Making<'_>) -> io::Result<()> {
             mode,
             modified,
         } => {
-            let partial = partial_name(path);
+            let partial = partial_path(path);
             let mut options = OpenOptions::new();
             let mut file = dir.open_with(&partial, options.write(true).create_new(true))?;
             let written = write_file(&mut file, content, *mode, *modified)
@@ -299,14 +299,30 @@ fn write_file(
     Ok(rustix::fs::futimens(file, &times)?)
 }
 
-/// A name beside `path` that nobody else uses.
-fn partial_name(path: &str) -> String {
-    format!("{path}.partial-{}", std::process::id())
+/// A path beside `path` that nobody else uses, and not longer than a name may be.
+fn partial_path(path: &str) -> String {
+    let (above, name) = match path.rfind('/') {
+        Some(slash) => path.split_at(slash + 1),
+        None => ("", path),
+    };
+    let digest = blake3::hash(name.as_bytes()).to_hex();
+    format!("{above}.partial-{}-{}", std::process::id(), &digest[..16])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_plain;
+    use super::{is_plain, partial_path};
+
+    #[test]
+    fn a_partial_file_lies_beside_and_has_a_short_name() {
+        let long = "x".repeat(255);
+        for (path, above) in [(long.clone(), ""), (format!("a/b/{long}"), "a/b/")] {
+            let partial = partial_path(&path);
+            let name = partial.strip_prefix(above).expect("it lies beside");
+            assert!(!name.contains('/') && name.len() < 64, "{name}");
+        }
+        assert_ne!(partial_path("a"), partial_path("b"));
+    }
 
     #[test]
     fn only_names_make_a_plain_path() {

@@ -63,8 +63,15 @@ fn a_removed_file_goes_along_and_stays_one_file() {
         .expect("it can be opened");
     guest.write(writer, b"0123456789").expect("there is room");
     assert_eq!(guest.read(reader, 4), Ok(b"0123".to_vec()));
+    let times = [writer.into(), 0, 1_234_567_890_123, 4];
+    assert_eq!(guest.call("fd_filestat_set_times", &times), 0);
     assert_eq!(guest.path_call("path_unlink_file", ROOT, "f"), 0);
     let mut moved = guest.moved(builder(target.path())).expect("it can move");
+    assert_eq!(
+        moved.call("fd_filestat_get", &[reader.into(), RESULT.into()]),
+        0
+    );
+    assert_eq!(moved.u64_at(u64::from(RESULT) + 48), 1_234_567_890_123);
     assert_eq!(moved.write(writer, b"abc"), Ok(3));
     assert_eq!(moved.read(reader, 99), Ok(b"456789abc".to_vec()));
     assert_eq!(
