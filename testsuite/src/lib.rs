@@ -14,6 +14,7 @@ mod schedule;
 pub mod snapshots;
 pub mod spec;
 pub mod subject;
+pub mod wasi;
 mod way;
 
 pub use random::random_bytes;

@@ -15,9 +15,15 @@ impl Schedule {
     /// Stops at every `every`-th poll.
     #[must_use]
     pub(crate) fn new(every: u64) -> Self {
+        Self::with_dense_stops(every, DENSE_STOPS)
+    }
+
+    /// The same with so many stops before they become rarer.
+    #[must_use]
+    pub(crate) fn with_dense_stops(every: u64, dense_stops: u32) -> Self {
         Self {
             gap: every,
-            dense_stops_left: DENSE_STOPS,
+            dense_stops_left: dense_stops,
         }
     }
 
