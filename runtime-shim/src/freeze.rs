@@ -29,6 +29,7 @@ pub use error::FreezeError;
 use std::collections::HashMap;
 
 use wasm_migrate_abi::START;
+use wasmparser::{Validator, WasmFeatures};
 
 use crate::driver::{check_counts, live_functions};
 use crate::fit::frames_in;
@@ -73,6 +74,8 @@ pub fn freeze(
     options: &FreezeOptions<'_>,
 ) -> Result<Frozen, FreezeError> {
     let (description, names) = read_description(wasm)?;
+    // Indices in it are used as they are from here on.
+    Validator::new_with_features(WasmFeatures::all()).validate_all(wasm)?;
     let survey = Survey::read(wasm)?;
     let frames = frames_in(&description, &names, state)?;
     check_counts(&description, state, &frames)?;

@@ -62,8 +62,8 @@ pub use names::{Names, read_description};
 pub use pacing::Pacing;
 pub use snapshot::{
     Compression, HEADER_BYTES, Header, Identities, ModuleReference, Page, PageKind, PageRun,
-    ParentReference, ReadOptions, Recipients, Signer, Snapshot, SnapshotChain, SnapshotError,
-    SnapshotReader, TrustedKeys, WriteOptions, Written,
+    ParentReference, Progress, ReadOptions, Recipients, Signer, Snapshot, SnapshotChain,
+    SnapshotError, SnapshotReader, TrustedKeys, WriteOptions, Written,
 };
 pub use state::{Frame, Image, State, TableContents, Value};
 pub use wasm_migrate_abi as abi;

@@ -1,6 +1,6 @@
 //! Contents of linear memories: copied into blocks, seen where they lie, or only what changed.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -45,6 +45,10 @@ pub trait Measured {
 pub trait Memory: Measured + Sync {
     /// What a page holds; the last may be shorter.
     fn page(&self, index: u64) -> PageRef<'_>;
+
+    /// The bytes of neighbouring pages that all hold some, if they lie in one piece. The memory's last page may be
+    /// shorter than others.
+    fn stretch(&self, pages: Range<u64>) -> Option<&[u8]>;
 }
 
 /// What a page holds.
@@ -84,14 +88,23 @@ impl Measured for MemoryView<'_> {
 
 impl Memory for MemoryView<'_> {
     fn page(&self, index: u64) -> PageRef<'_> {
-        let start = usize::try_from(index)
-            .ok()
-            .and_then(|index| index.checked_mul(PAGE_BYTES));
-        match start.and_then(|start| self.bytes.get(start..)) {
-            Some(bytes) => PageRef::Bytes(&bytes[..bytes.len().min(PAGE_BYTES)]),
+        match pages_of(self.bytes, index, 1) {
+            Some(bytes) => PageRef::Bytes(bytes),
             None => PageRef::Zero,
         }
     }
+
+    fn stretch(&self, pages: Range<u64>) -> Option<&[u8]> {
+        pages_of(self.bytes, pages.start, pages.end - pages.start)
+    }
+}
+
+/// So many pages of some bytes, the first by its index; fewer at the end of the bytes, none behind it.
+fn pages_of(bytes: &[u8], first: u64, count: u64) -> Option<&[u8]> {
+    let start = usize::try_from(first).ok()?.checked_mul(PAGE_BYTES)?;
+    let length = usize::try_from(count).ok()?.checked_mul(PAGE_BYTES)?;
+    let bytes = bytes.get(start..)?;
+    Some(&bytes[..bytes.len().min(length)])
 }
 
 /// Pages of a memory that changed, copied.
@@ -137,13 +150,21 @@ impl Measured for ChangedPages {
 
 impl Memory for ChangedPages {
     fn page(&self, index: u64) -> PageRef<'_> {
-        match self.indices.binary_search(&index) {
-            Ok(place) => {
-                let bytes = &self.bytes[place * PAGE_BYTES..];
-                PageRef::Bytes(&bytes[..bytes.len().min(PAGE_BYTES)])
-            }
-            Err(_) => PageRef::Inherited,
+        match self.stretch(index..index + 1) {
+            Some(bytes) => PageRef::Bytes(bytes),
+            None => PageRef::Inherited,
         }
+    }
+
+    fn stretch(&self, pages: Range<u64>) -> Option<&[u8]> {
+        let place = self.indices.binary_search(&pages.start).ok()?;
+        let count = pages.end - pages.start;
+        let last = place
+            .checked_add(usize::try_from(count).ok()?)?
+            .checked_sub(1)?;
+        // They ascend, so there is none missing in between.
+        (*self.indices.get(last)? == pages.end - 1)
+            .then(|| pages_of(&self.bytes, place as u64, count))?
     }
 }
 
@@ -173,12 +194,20 @@ impl Measured for MemoryContents {
 
 impl Memory for MemoryContents {
     fn page(&self, index: u64) -> PageRef<'_> {
-        let block = self.block(index / PAGES_PER_BLOCK as u64);
-        let start = (index % PAGES_PER_BLOCK as u64) as usize * PAGE_BYTES;
-        match block.and_then(|block| block.bytes.get(start..)) {
-            Some(bytes) => PageRef::Bytes(&bytes[..bytes.len().min(PAGE_BYTES)]),
+        match self.stretch(index..index + 1) {
+            Some(bytes) => PageRef::Bytes(bytes),
             None => PageRef::Zero,
         }
+    }
+
+    fn stretch(&self, pages: Range<u64>) -> Option<&[u8]> {
+        let per_block = PAGES_PER_BLOCK as u64;
+        let block = pages.start / per_block;
+        if pages.end.div_ceil(per_block) != block + 1 {
+            return None;
+        }
+        let count = pages.end - pages.start;
+        pages_of(&self.block(block)?.bytes, pages.start % per_block, count)
     }
 }
 
@@ -238,16 +267,6 @@ impl MemoryContents {
             place
         });
         &mut self.blocks[place]
-    }
-
-    /// Indices of the pages in blocks that are not all zero here or in another memory, ascending.
-    pub fn touched_pages(&self, other: &Self) -> impl Iterator<Item = u64> {
-        let blocks = self.blocks.iter().chain(&other.blocks);
-        let indices: BTreeSet<u64> = blocks.map(|block| block.index).collect();
-        let pages = PAGES_PER_BLOCK as u64;
-        indices
-            .into_iter()
-            .flat_map(move |block| block * pages..(block + 1) * pages)
     }
 
     /// One byte; 0 outside the memory.

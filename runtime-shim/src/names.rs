@@ -1,4 +1,5 @@
-//! What a migratized module says about itself: its description, and the names of its functions.
+//! What a migratized module says about itself: its description, and the names that it gives to functions, locals and
+//! globals.
 
 use std::collections::HashMap;
 
@@ -7,10 +8,13 @@ use wasmparser::{KnownCustom, Name, Parser, Payload, TypeRef};
 
 use crate::engine::wasmtime::Error;
 
-/// Names of a module's functions, by index in the original module.
+/// Names in a module's name section, by index in the original module.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     functions: HashMap<u32, String>,
+    /// By function and local.
+    locals: HashMap<u32, HashMap<u32, String>>,
+    globals: HashMap<u32, String>,
 }
 
 impl Names {
@@ -18,6 +22,19 @@ impl Names {
     #[must_use]
     pub fn function(&self, index: u32) -> Option<&str> {
         self.functions.get(&index).map(String::as_str)
+    }
+
+    /// Name of a function's parameter or local, if the name section has one.
+    #[must_use]
+    pub fn local(&self, function: u32, local: u32) -> Option<&str> {
+        let locals = self.locals.get(&function)?;
+        locals.get(&local).map(String::as_str)
+    }
+
+    /// Name of a global, if the name section has one.
+    #[must_use]
+    pub fn global(&self, index: u32) -> Option<&str> {
+        self.globals.get(&index).map(String::as_str)
     }
 }
 
@@ -31,7 +48,7 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
     }
     let mut description = None;
     let mut added = AddedFunctions::default();
-    let mut names = HashMap::new();
+    let mut names = Names::default();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(Error::NotWasm)? {
             Payload::ImportSection(imports) => {
@@ -48,36 +65,50 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
             }
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(section) = section.as_known() {
-                    names = function_names(section);
+                    names = read_names(section);
                 }
             }
             _ => {}
         }
     }
     let description = description.ok_or(Error::NotMigratized)?;
-    added.helpers(&names);
-    let original = |(index, name)| Some((added.original_index(index)?, name));
-    Ok((
-        description,
-        Names {
-            functions: names.into_iter().filter_map(original).collect(),
-        },
-    ))
+    added.helpers(&names.functions);
+    // Locals and globals that were added stand behind the original's.
+    let Names {
+        functions,
+        locals,
+        globals,
+    } = names;
+    let names = Names {
+        functions: added.by_original_index(functions),
+        locals: added.by_original_index(locals),
+        globals,
+    };
+    Ok((description, names))
 }
 
 /// Names are a help, not a contract: what cannot be read is left out.
-fn function_names(section: wasmparser::NameSectionReader<'_>) -> HashMap<u32, String> {
-    let mut names = HashMap::new();
+fn read_names(section: wasmparser::NameSectionReader<'_>) -> Names {
+    let mut names = Names::default();
     for subsection in section {
-        if let Ok(Name::Function(map)) = subsection {
-            names.extend(
-                map.into_iter()
-                    .flatten()
-                    .map(|name| (name.index, name.name.to_owned())),
-            );
+        match subsection {
+            Ok(Name::Function(map)) => names.functions.extend(name_map(map)),
+            Ok(Name::Global(map)) => names.globals.extend(name_map(map)),
+            Ok(Name::Local(functions)) => {
+                let functions = functions.into_iter().flatten();
+                let locals = functions.map(|function| (function.index, name_map(function.names)));
+                let locals = locals.map(|(function, locals)| (function, locals.collect()));
+                names.locals.extend(locals);
+            }
+            _ => {}
         }
     }
     names
+}
+
+fn name_map(map: wasmparser::NameMap<'_>) -> impl Iterator<Item = (u32, String)> {
+    let names = map.into_iter().flatten();
+    names.map(|name| (name.index, name.name.to_owned()))
 }
 
 /// Functions that migratizing added, among all functions.
@@ -105,6 +136,14 @@ impl AddedFunctions {
         let helpers = names.iter().filter(|(_, name)| is_helper(name));
         self.added.extend(helpers.map(|(index, _)| *index));
         self.added.sort_unstable();
+    }
+
+    /// The same by the original's indices, without what belongs to added functions.
+    fn by_original_index<T>(&self, items: HashMap<u32, T>) -> HashMap<u32, T> {
+        let items = items.into_iter();
+        items
+            .filter_map(|(index, item)| Some((self.original_index(index)?, item)))
+            .collect()
     }
 
     /// The original's index of a function, which all added ones before it have shifted.

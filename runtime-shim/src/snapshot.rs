@@ -7,19 +7,19 @@
 
 mod chain;
 mod chunks;
-mod eager;
 mod error;
 mod header;
 mod image;
 mod keys;
+mod new_file;
 mod page_map;
 mod pages;
+mod progress;
 mod reader;
 mod source;
 mod wire;
 
-use std::fs::{self, File};
-use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use wasm_migrate_abi::ABI_VERSION;
@@ -30,10 +30,11 @@ pub use error::SnapshotError;
 pub use header::{HEADER_BYTES, Header};
 pub use keys::{Identities, Recipients, Signer, TrustedKeys};
 pub use page_map::{PageKind, PageRun};
+pub use progress::Progress;
 pub use reader::{Page, ReadOptions, SnapshotReader};
 
 use chunks::{PageIndex, write_chunks};
-use eager::EagerFile;
+use new_file::NewFile;
 use pages::PageMap;
 
 use crate::host::Sections;
@@ -84,6 +85,8 @@ pub struct WriteOptions<'p> {
     pub signer: Option<&'p Signer>,
     /// Encrypt it for these.
     pub recipients: Option<&'p Recipients>,
+    /// Is told how many bytes of memory are done with, of all that the memories have.
+    pub progress: Progress<'p>,
 }
 
 /// What has been written.
@@ -153,13 +156,21 @@ impl<M: Memory> Snapshot<M> {
     ) -> Result<Written, SnapshotError> {
         let body = wire::encode(self, options.parent);
         let map = PageMap::new(&self.state.memories);
+        // What is zero, inherited or there already is done with. A memory's last page may be shorter than others.
+        let all: u64 = self
+            .state
+            .memories
+            .iter()
+            .map(|memory| memory.size().bytes())
+            .sum();
+        options.progress.add(all.saturating_sub(map.stored_bytes()));
         sink.write_all(&[0; HEADER_BYTES])?;
         sink.write_all(&body)?;
-        let chunks = write_chunks(&map.stored, options.compression, sink)?;
+        let chunks = write_chunks(&map.chunks, options.compression, options.progress, sink)?;
         let chunks_end = sink.stream_position()?;
         let index = wire::to_bytes(&PageIndex {
             memories: map.memories,
-            stored: map.stored.len() as u64,
+            stored: map.stored,
             chunks,
         });
         sink.write_all(&index)?;
@@ -197,34 +208,14 @@ impl<M: Memory> Snapshot<M> {
             path: path.to_owned(),
             source,
         };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let written = self.write_through(&temporary, options).and_then(|written| {
-            fs::rename(&temporary, path)?;
-            sync_directory(path)?;
-            Ok(written)
-        });
-        written.map_err(|error| {
-            // It is the first failure that counts; a leftover file does no harm.
-            let _ = fs::remove_file(&temporary);
-            match error {
+        let mut sink = NewFile::create(path).map_err(failed)?;
+        let written = self.write_to(&mut sink, options);
+        written
+            .and_then(|written| sink.finish().map(|()| written).map_err(Into::into))
+            .map_err(|error| match error {
                 SnapshotError::Stream(source) => failed(source),
                 error => error,
-            }
-        })
-    }
-
-    fn write_through(
-        &self,
-        path: &Path,
-        options: WriteOptions<'_>,
-    ) -> Result<Written, SnapshotError> {
-        // Unbuffered: what is written comes in large pieces.
-        let mut sink = EagerFile::create(path)?;
-        let written = self.write_to(&mut sink, options)?;
-        sink.sync()?;
-        Ok(written)
+            })
     }
 }
 
@@ -250,15 +241,4 @@ impl Snapshot {
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*bytes).to_hex().to_string()
-}
-
-/// Makes the new name durable where directories can be synchronised.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    if cfg!(unix) {
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use shell::{command, directory, run, status, text};
+use shell::{command, directory, migratize, run, status, text, with_arguments};
 
 #[test]
 fn the_guest_exit_status_is_passed_on() {
@@ -137,10 +137,165 @@ fn a_snapshot_can_be_looked_at() {
         text(&output.stdout)
     );
 
+    let output = run(
+        directory.path(),
+        "inspect program.snapshot --json --memory 0x64..+6",
+    );
+    let listing: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let expected = serde_json::json!({"memory": 0, "start": 100, "bytes": "726573756c74"});
+    assert_eq!(listing["view"], expected);
+    let output = run(directory.path(), "inspect program.snapshot --memory 1:0..4");
+    assert_eq!(status(&output), 1);
+    assert!(text(&output.stderr).contains("there is no memory 1"));
+
     fs::remove_file(directory.path().join("program.wasm")).expect("it is there");
     let output = run(directory.path(), "inspect program.snapshot");
     assert_eq!(status(&output), 0);
     assert!(text(&output.stdout).contains("give --module"));
+}
+
+/// Stores in its memory, and has names for everything.
+const NAMED: &str = r#"(module
+    (memory 1)
+    (global $total (mut i64) (i64.const 0))
+    (func (export "sum") (param $count i32) (result i64) (local $step i32)
+        (loop $l
+            (local.set $step (i32.add (local.get $step) (i32.const 3)))
+            (global.set $total (i64.add (global.get $total) (i64.extend_i32_u (local.get $step))))
+            (i64.store offset=8192 (i32.and (local.get $count) (i32.const 0xff8)) (global.get $total))
+            (br_if $l (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+        (global.get $total)))"#;
+
+#[test]
+fn values_have_the_names_of_the_program() {
+    let directory = directory();
+    migratize(directory.path(), "named.wasm", NAMED);
+    let line = "run named.wasm --invoke sum --snapshot-at 40 -- 1000";
+    assert_eq!(status(&run(directory.path(), line)), 75);
+    let output = run(directory.path(), "inspect named.snapshot");
+    for part in [
+        "local 0 count: i32 = ",
+        "local 1 step: i32 = ",
+        "0: total: i64 = ",
+    ] {
+        assert!(
+            text(&output.stdout).contains(part),
+            "{part}: {}",
+            text(&output.stdout)
+        );
+    }
+    let line = "resume named.snapshot --snapshot-at 40 --snapshot later";
+    assert_eq!(status(&run(directory.path(), line)), 75);
+    let output = run(directory.path(), "diff named.snapshot later");
+    assert_eq!(status(&output), 1, "{}", text(&output.stderr));
+    for part in [
+        "-      local 1 step: i32 = ",
+        "global 0\n  - total: i64 = ",
+        "memory 0: 1 page of 4096 bytes changed\n  0x2000..0x3000\n",
+    ] {
+        assert!(
+            text(&output.stdout).contains(part),
+            "{part}: {}",
+            text(&output.stdout)
+        );
+    }
+}
+
+#[test]
+fn names_from_a_snapshot_do_nothing_to_the_terminal() {
+    let directory = directory();
+    let line = [
+        "run",
+        "program.wasm",
+        "--snapshot-at",
+        "1000",
+        "--",
+        "\x1b[2Jboo\nentry",
+    ];
+    let output = with_arguments(directory.path(), line).output();
+    let output = output.expect("the program can be started");
+    assert_eq!(status(&output), 75);
+    let output = run(directory.path(), "inspect program.snapshot");
+    assert!(text(&output.stdout).contains("arguments: program.wasm \\u{1b}[2Jboo\\nentry\n"));
+    assert!(!output.stdout.contains(&0x1b));
+    fs::rename(
+        directory.path().join("program.wasm"),
+        directory.path().join("\x1b[31m.wasm"),
+    )
+    .expect("it is there");
+    let line = ["run", "\x1b[31m.wasm", "--invoke", "nothing"];
+    let output = with_arguments(directory.path(), line).output();
+    let output = output.expect("the program can be started");
+    assert_eq!(status(&output), 1);
+    assert!(!output.stderr.contains(&0x1b), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_snapshot_opens_no_directory_unasked() {
+    let directory = directory();
+    let at = directory.path();
+    fs::create_dir(at.join("data")).expect("there is room");
+    let line = "run program.wasm --dir data::/d --snapshot-at 1000";
+    assert_eq!(status(&run(at, line)), 75);
+    let output = run(at, "resume program.snapshot");
+    assert_eq!(status(&output), 1);
+    for part in ["--dir data::/d", "--same-dirs", "\"/d\" is not mapped"] {
+        assert!(
+            text(&output.stderr).contains(part),
+            "{part}: {}",
+            text(&output.stderr)
+        );
+    }
+    for options in ["--same-dirs", "--dir data::/d", "--dir .::/d"] {
+        let output = run(at, &format!("resume program.snapshot {options}"));
+        assert_eq!((status(&output), text(&output.stdout)), (7, "result 5\n"));
+    }
+    let output = run(at, "resume program.snapshot --same-dirs --dir data::/d");
+    assert_eq!(status(&output), 2);
+}
+
+#[test]
+fn a_snapshot_names_ordinary_files_alone_as_its_module() {
+    let directory = directory();
+    let at = directory.path();
+    run(at, "run program.wasm --snapshot-at 1000");
+    fs::remove_file(at.join("program.wasm")).expect("it is there");
+    std::os::unix::fs::symlink("/dev/zero", at.join("program.wasm")).expect("there is room");
+    for line in [
+        "resume program.snapshot",
+        "coredump program.snapshot -o core",
+    ] {
+        let output = run(at, line);
+        assert_eq!(status(&output), 1);
+        assert!(
+            text(&output.stderr).contains("no ordinary file"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    assert_eq!(status(&run(at, "inspect program.snapshot")), 0);
+}
+
+#[test]
+fn less_memory_can_be_allowed() {
+    let directory = directory();
+    let at = directory.path();
+    run(at, "run program.wasm --snapshot-at 1000");
+    for (line, expected) in [
+        ("resume program.snapshot --memory-limit 64K", 7),
+        ("resume program.snapshot --memory-limit 32K", 1),
+        ("inspect program.snapshot --memory-limit 32K", 0),
+    ] {
+        let output = run(at, line);
+        assert_eq!(
+            status(&output),
+            expected,
+            "{line}: {}",
+            text(&output.stderr)
+        );
+        let is_told = text(&output.stderr).contains("65536 bytes of memory, more than the 32768");
+        assert_eq!(is_told, expected == 1, "{}", text(&output.stderr));
+    }
 }
 
 #[test]
@@ -197,6 +352,7 @@ fn snapshots_are_verified_and_compared() {
 
     let output = run(directory.path(), "diff program.snapshot program.snapshot");
     assert_eq!(status(&output), 0, "{}", text(&output.stdout));
+    assert_eq!(text(&output.stdout), "nothing changed\n");
     let output = run(
         directory.path(),
         "diff --json program.snapshot later.snapshot",
@@ -208,6 +364,17 @@ fn snapshots_are_verified_and_compared() {
         "{difference}"
     );
     assert_eq!(difference["memories"], serde_json::json!([]));
+    assert_eq!(difference["frames_after"][0]["name"], "fib", "{difference}");
+    let output = run(directory.path(), "diff program.snapshot later.snapshot");
+    for part in ["  - #0 fib (function 3)", "  + #0 fib (function 3)"] {
+        assert!(
+            text(&output.stdout).contains(part),
+            "{}",
+            text(&output.stdout)
+        );
+    }
+    let output = run(directory.path(), "diff program.snapshot missing");
+    assert_eq!(status(&output), 2, "that is no difference");
 
     let path = directory.path().join("later.snapshot");
     let mut bytes = fs::read(&path).expect("it is there");
@@ -244,10 +411,7 @@ fn checkpoints_need_no_help_of_the_kernel() {
 
 fn checkpoints_survive_kills(tracking: &str) {
     let directory = tempfile::tempdir().expect("there is room");
-    let original = wat::parse_str(LONG).expect("the text is valid");
-    let migratized = wasm_migratize::Migratizer::new().rewrite(&original);
-    let path = directory.path().join("long.wasm");
-    fs::write(path, migratized.expect("it can be").wasm).expect("there is room");
+    migratize(directory.path(), "long.wasm", LONG);
     let plain = "run long.wasm --invoke count -- 500000000";
     let checkpointed = format!(
         "run long.wasm --invoke count --checkpoint-every 40ms --keep 2 --dirty-tracking {tracking} \
@@ -260,7 +424,8 @@ fn checkpoints_survive_kills(tracking: &str) {
         let names = entries.map(|entry| entry.expect("it can be read").file_name());
         let is_checkpoint = |name: &str| name.starts_with("long.snapshot.checkpoint.");
         let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
-        names.retain(|name| is_checkpoint(name) && !name.ends_with(".tmp"));
+        names.retain(|name| is_checkpoint(name));
+        names.retain(|name| !name.ends_with(".tmp") && !name.ends_with(".lock"));
         names.sort();
         names
     };

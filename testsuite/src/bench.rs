@@ -16,7 +16,7 @@ pub use on_wasmtime::Engines;
 pub use plan::{Contestant, Kind, Plan, Program};
 pub use polls::insert_polls;
 pub use race::{Effort, Raced, Racer, race};
-pub use state::{StateCosts, state_costs};
+pub use state::{SnapshotCosts, StateCosts, Time, state_costs};
 pub use statistics::{geometric_mean, median};
 
 /// Module name of the import that inserted polls call.

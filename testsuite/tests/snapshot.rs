@@ -2,14 +2,16 @@
 
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use testsuite::snapshots::{check, repair};
 use wasm_migrate::abi::{Fingerprint, Parts};
 use wasm_migrate::{
     ChangedPages, Compression, Frame, HEADER_BYTES, MemoryContents, MemoryView, ModuleReference,
-    PAGE_BYTES, Page, ParentReference, ReadOptions, RequiredFunction, Requirements, Section,
-    SectionVersion, Snapshot, SnapshotError, SnapshotReader, State, TableContents, Tracking, Value,
-    WriteOptions, Written,
+    PAGE_BYTES, Page, ParentReference, Progress, ReadOptions, RequiredFunction, Requirements,
+    Section, SectionVersion, Snapshot, SnapshotChain, SnapshotError, SnapshotReader, State,
+    TableContents, Tracking, Value, WriteOptions, Written,
 };
 
 /// How everything is written that does not say otherwise.
@@ -18,6 +20,7 @@ const RAW: WriteOptions<'_> = WriteOptions {
     parent: None,
     signer: None,
     recipients: None,
+    progress: Progress::untold(),
 };
 
 fn section(name: &str, is_required: bool, bytes: &[u8]) -> (String, Section) {
@@ -297,9 +300,9 @@ fn every_flipped_bit_is_an_error() {
         .clone();
     let chunks_at = HEADER_BYTES + header.body_bytes as usize;
     let index_at = chunks_at + header.chunk_bytes as usize;
-    for place in 0..bytes.len() {
+    for (place, bit) in (0..bytes.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
         let mut flipped = bytes.clone();
-        flipped[place] ^= 1 << (place % 8);
+        flipped[place] ^= 1 << bit;
         let error = decode(&flipped).expect_err("a bit is flipped");
         let is_right = match error {
             SnapshotError::NotASnapshot => place < 8,
@@ -365,19 +368,123 @@ fn other_files_and_versions_are_named() {
 }
 
 #[test]
-fn more_memory_than_allowed_is_refused() {
-    let options = ReadOptions {
-        memory_bytes: 65_536,
-        ..ReadOptions::default()
-    };
+fn more_than_allowed_is_refused() {
     let mut large = snapshot();
     large.state.memories = vec![contents(65_536, &vec![3; 20 * 65_536])];
-    let bytes = large.encode(RAW).expect("it can be written");
-    let opened = SnapshotReader::new(Cursor::new(&bytes), &options).map(|_| ());
-    assert!(matches!(
-        opened,
-        Err(SnapshotError::TooLarge { found, allowed: 65_536 }) if found == 20 * 65_536
-    ));
+    // One page in each block: a block is held for each.
+    let mut sparse = snapshot();
+    let mut memory = vec![0; 20 * 65_536];
+    memory.iter_mut().step_by(65_536).for_each(|byte| *byte = 1);
+    sparse.state.memories = vec![contents(65_536, &memory)];
+    for snapshot in [large, sparse] {
+        let bytes = snapshot.encode(RAW).expect("it can be written");
+        assert!(bytes.len() < 20_000, "equal pages are stored once");
+        for (memory_bytes, is_allowed) in [(20 * 65_536, true), (20 * 65_536 - 1, false)] {
+            let options = ReadOptions {
+                memory_bytes,
+                ..ReadOptions::default()
+            };
+            match Snapshot::decode(&bytes, &options) {
+                Ok(_) => assert!(is_allowed),
+                Err(SnapshotError::TooLarge {
+                    what: "memory",
+                    found,
+                    allowed,
+                }) => {
+                    assert!(!is_allowed);
+                    assert_eq!((found, allowed), (20 * 65_536, memory_bytes));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let options = ReadOptions {
+            other_bytes: 100,
+            ..ReadOptions::default()
+        };
+        assert!(matches!(
+            Snapshot::decode(&bytes, &options),
+            Err(SnapshotError::TooLarge { allowed: 100, .. })
+        ));
+    }
+}
+
+#[test]
+fn parts_of_memories_are_read() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let generations = generations(directory.path());
+    let chain = SnapshotChain::open(&directory.path().join("2"), &ReadOptions::default());
+    let chain = chain.expect("all are there");
+    let size = generations[2].state.memories[0].size.bytes() as usize;
+    let mut whole = vec![0; size];
+    generations[2].state.memories[0].write_to(&mut whole);
+    for (first, length) in [(0, size), (0, 5), (16, 70_000), (79, PAGE_BYTES), (3, 0)] {
+        let mut part = vec![7; length];
+        chain.read(0, first, &mut part).expect("it is whole");
+        let start = first as usize * PAGE_BYTES;
+        assert!(part == whole[start..start + length], "{first}, {length}");
+    }
+    let stored = chain.stored_pages(0);
+    for (page, bytes) in (0..).zip(whole.chunks(PAGE_BYTES)) {
+        let is_zero = bytes.iter().all(|byte| *byte == 0);
+        let is_stored = stored.iter().any(|pages| pages.contains(&page));
+        assert!(is_zero != is_stored, "page {page}");
+    }
+    assert!(chain.stored_pages(1).is_empty());
+}
+
+#[test]
+fn progress_is_told_up_to_the_end() {
+    let directory = tempfile::tempdir().expect("there is room");
+    let path = directory.path().join("state.snapshot");
+    let told = AtomicU64::new(0);
+    let add = |bytes| _ = told.fetch_add(bytes, Ordering::Relaxed);
+    let options = WriteOptions {
+        progress: Progress::new(&add),
+        ..RAW
+    };
+    let size: u64 = snapshot()
+        .state
+        .memories
+        .iter()
+        .map(|memory| memory.size.bytes())
+        .sum();
+    snapshot().write(&path, options).expect("there is room");
+    assert_eq!(told.load(Ordering::Relaxed), size);
+
+    let told = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&told);
+    let chain = SnapshotChain::open(&path, &ReadOptions::default()).expect("it is whole");
+    let chain = chain.on_progress(move |bytes| _ = count.fetch_add(bytes, Ordering::Relaxed));
+    chain.verify().expect("it is whole");
+    assert!(told.swap(0, Ordering::Relaxed) >= chain.bytes_to_verify());
+    chain.load().expect("it is whole");
+    let left = chain.stored_bytes().abs_diff(told.load(Ordering::Relaxed));
+    assert!(
+        left < PAGE_BYTES as u64,
+        "the last page of a memory may be shorter"
+    );
+}
+
+#[test]
+fn a_last_page_that_reaches_beyond_its_memory_is_noticed() {
+    let mut odd = snapshot();
+    odd.state.memories = vec![contents(1, &[4; 10])];
+    let bytes = odd.encode(RAW).expect("it can be written");
+    let reader = || SnapshotReader::new(Cursor::new(&bytes), &ReadOptions::default());
+    let header = reader().expect("it is whole").header().clone();
+    let page_at = HEADER_BYTES + header.body_bytes as usize;
+    let mut forged = bytes.clone();
+    forged[page_at + 100] = 1;
+    // The chunk's digest is the last thing in the index.
+    let digest = *blake3::hash(&forged[page_at..page_at + PAGE_BYTES]).as_bytes();
+    let end = forged.len();
+    forged[end - 32..].copy_from_slice(&digest);
+    repair(&mut forged);
+    assert!(matches!(decode(&forged), Err(SnapshotError::Malformed(_))));
+    let reader = SnapshotReader::new(Cursor::new(&forged), &ReadOptions::default());
+    let chain = SnapshotChain::alone(reader.expect("its digests are right"));
+    let verified = chain.expect("it has no parent").verify();
+    assert!(matches!(verified, Err(SnapshotError::Malformed(_))));
 }
 
 #[test]

@@ -56,6 +56,14 @@ pub enum FreezeError {
         /// The limit.
         allowed: usize,
     },
+    /// There is more in memory than a module can hold.
+    #[error("the guest's memories hold {found} bytes, and a frozen module can hold {allowed}")]
+    TooLarge {
+        /// Bytes that are not zero, and gaps too small to be left out.
+        found: u64,
+        /// The limit.
+        allowed: u64,
+    },
     /// The files cannot be opened from within the module.
     #[error("the guest's files cannot be opened again by the frozen module: {0}")]
     Files(String),

@@ -3,10 +3,13 @@
 use wasm_encoder::{ConstExpr, DataSection};
 use wasmparser::MemoryType;
 
+use super::FreezeError;
 use crate::memory::{BLOCK_BYTES, MemoryContents};
 
 /// Far fewer than engines allow (100,000), since each costs time at every start.
 const SEGMENTS_MAX: usize = 10_000;
+/// Engines refuse larger modules.
+const BYTES_MAX: u64 = 1 << 30;
 /// Zeros that cost less as bytes than a further segment does.
 const GAP_BYTES_MIN: u64 = 64;
 
@@ -19,7 +22,10 @@ pub(super) struct Segment {
 }
 
 /// The contents of all memories.
-pub(super) fn segments(memories: &[MemoryContents]) -> Vec<Segment> {
+///
+/// # Errors
+/// They are more than a module can hold.
+pub(super) fn segments(memories: &[MemoryContents]) -> Result<Vec<Segment>, FreezeError> {
     let mut gap_bytes = GAP_BYTES_MIN;
     loop {
         let all = (0..)
@@ -29,7 +35,15 @@ pub(super) fn segments(memories: &[MemoryContents]) -> Vec<Segment> {
         let count: usize = all.iter().map(|(_, runs)| runs.len()).sum();
         // With gaps longer than any memory there is at most one run in each.
         if count <= SEGMENTS_MAX || gap_bytes > 1 << 62 {
-            return all
+            let runs = all.iter().flat_map(|(_, runs)| runs);
+            let found = runs.fold(0_u64, |sum, run| sum.saturating_add(run.end - run.start));
+            if found > BYTES_MAX {
+                return Err(FreezeError::TooLarge {
+                    found,
+                    allowed: BYTES_MAX,
+                });
+            }
+            return Ok(all
                 .into_iter()
                 .zip(memories)
                 .flat_map(|((memory, runs), contents)| {
@@ -39,7 +53,7 @@ pub(super) fn segments(memories: &[MemoryContents]) -> Vec<Segment> {
                         bytes: bytes(contents, run),
                     })
                 })
-                .collect();
+                .collect());
         }
         gap_bytes *= 4;
     }
@@ -110,14 +124,15 @@ fn bytes(contents: &MemoryContents, range: std::ops::Range<u64>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SEGMENTS_MAX, segments};
-    use crate::memory::{MemoryContents, MemoryView};
+    use super::{FreezeError, SEGMENTS_MAX, segments};
+    use crate::memory::{Block, MemoryContents, MemorySize, MemoryView};
 
     fn rebuilt(memory: &[u8]) -> (Vec<u8>, usize) {
-        let segments = segments(&[MemoryContents::copy(MemoryView {
+        let contents = MemoryContents::copy(MemoryView {
             page_bytes: 1,
             bytes: memory,
-        })]);
+        });
+        let segments = segments(&[contents]).expect("it is small");
         let mut copy = vec![0; memory.len()];
         for segment in &segments {
             let at = segment.address as usize;
@@ -137,6 +152,26 @@ mod tests {
         let (copy, count) = rebuilt(&memory);
         assert!(copy == memory);
         assert_eq!(count, 3);
+    }
+
+    #[test]
+    fn what_no_module_can_hold_is_refused() {
+        // More runs than there may be segments, far apart: they are joined all the same.
+        let blocks = (0..SEGMENTS_MAX as u64 + 2).map(|number| Block {
+            index: number << 20,
+            bytes: vec![1; 16],
+        });
+        let contents = MemoryContents {
+            size: MemorySize {
+                page_bytes: 65_536,
+                pages: 1 << 40,
+            },
+            blocks: blocks.collect(),
+        };
+        assert!(matches!(
+            segments(&[contents]),
+            Err(FreezeError::TooLarge { .. })
+        ));
     }
 
     #[test]

@@ -373,7 +373,7 @@ impl Output<'_> {
         if let Some(table) = self.survey.export(ExternalKind::Table, REFERENCES) {
             self.add_elements(sections, table, 0, self.references)?;
         }
-        for segment in memory::segments(&self.state.memories) {
+        for segment in memory::segments(&self.state.memories)? {
             memory::write(&segment, &self.survey.memories, &mut sections.data);
         }
         if let Some(plan) = self.files {

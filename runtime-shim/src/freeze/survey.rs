@@ -209,10 +209,13 @@ impl<'a> Survey<'a> {
         state: &State,
     ) -> Result<(), FreezeError> {
         let unfit = |what: String| Err(ResumeError::Unfit(what).into());
+        // The state has as many as the description says, but the module may have been altered.
+        let (found, expected) = (state.memories.len(), self.memories.len());
+        if found != expected {
+            return unfit(format!("it has {found} memories, the module {expected}"));
+        }
         for (index, contents) in state.memories.iter().enumerate() {
-            let Some(ty) = self.memories.get(index) else {
-                return Err(FreezeError::Altered(format!("memory {index}")));
-            };
+            let ty = &self.memories[index];
             let page_bytes = 1 << ty.page_size_log2.unwrap_or(16);
             if !contents.is_consistent() || contents.size.page_bytes != page_bytes {
                 return unfit(format!("memory {index} is of another kind"));

@@ -4,11 +4,12 @@
 //! and copied to where they belong by several threads, each chunk once for each memory; nothing else is kept.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::chunks::PAGES_PER_CHUNK;
+use super::chunks::{ChunkSource, PAGES_PER_CHUNK};
 use super::error::SnapshotError;
 use super::pages::Run;
 use super::reader::{ReadOptions, SnapshotReader};
@@ -24,7 +25,11 @@ pub struct SnapshotChain<'s> {
     readers: Vec<SnapshotReader<'s>>,
     /// By memory: where its pages come from, in order.
     memories: Vec<Vec<Extent>>,
+    progress: Option<Told>,
 }
+
+/// Is told of bytes that have been read.
+type Told = Box<dyn Fn(u64) + Send + Sync>;
 
 /// Neighbouring pages from one place.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +125,21 @@ impl<'s> SnapshotChain<'s> {
     fn new(readers: Vec<SnapshotReader<'s>>) -> Self {
         let count = readers[0].snapshot().state.memories.len();
         let memories = (0..count).map(|memory| extents(&readers, memory)).collect();
-        Self { readers, memories }
+        Self {
+            readers,
+            memories,
+            progress: None,
+        }
+    }
+
+    /// Calls `told` from now on with the number of bytes of memory contents that have been read and unpacked since the
+    /// last time, from several threads.
+    #[must_use]
+    pub fn on_progress(self, told: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self {
+            progress: Some(Box::new(told)),
+            ..self
+        }
     }
 
     /// The snapshot itself, without those that it builds on.
@@ -129,27 +148,91 @@ impl<'s> SnapshotChain<'s> {
         &self.readers[0]
     }
 
+    /// Bytes of memory contents that are read when all memories are filled.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        let memories = 0..self.memories.len();
+        let ranges = memories.flat_map(|memory| self.stored_pages(memory));
+        ranges
+            .map(|pages| pages.end - pages.start)
+            .fold(0, u64::saturating_add)
+            .saturating_mul(PAGE_BYTES as u64)
+    }
+
+    /// Pages of a memory that the snapshots say anything about but that they are zero; ascending, apart.
+    #[must_use]
+    pub fn stored_pages(&self, memory: usize) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let mut page = 0;
+        for extent in self.memories.get(memory).into_iter().flatten() {
+            let end = page + extent.pages;
+            match (extent.origin, ranges.last_mut()) {
+                (Origin::Zero, _) => {}
+                (Origin::Stored { .. }, Some(last)) if last.end == page => last.end = end,
+                (Origin::Stored { .. }, _) => ranges.push(page..end),
+            }
+            page = end;
+        }
+        ranges
+    }
+
+    /// Bytes that [`SnapshotChain::verify`] looks at.
+    #[must_use]
+    pub fn bytes_to_verify(&self) -> u64 {
+        let readers = self.readers.iter();
+        readers
+            .map(|reader| reader.chunks().unpacked_bytes_in_all())
+            .sum()
+    }
+
     /// Checks all chunks.
     ///
     /// # Errors
     /// One is damaged or cannot be read.
     pub fn verify(&self) -> Result<(), SnapshotError> {
-        self.readers.iter().try_for_each(|reader| {
+        for reader in &self.readers {
             let chunks = reader.chunks();
-            let count = 0..chunks.count();
-            count
-                .into_par_iter()
-                .try_for_each(|chunk| chunks.read(chunk).map(drop))
+            (0..chunks.count()).into_par_iter().try_for_each(|chunk| {
+                let bytes = chunks.read(chunk)?;
+                self.tell(bytes.len());
+                Ok::<_, SnapshotError>(())
+            })?;
+        }
+        // What a last page holds beyond its memory is seen where it is put into one.
+        let sizes = &self.newest().snapshot().state.memories;
+        sizes.iter().enumerate().try_for_each(|(memory, size)| {
+            let in_last = (size.bytes() % PAGE_BYTES as u64) as usize;
+            let mut last = [0; PAGE_BYTES];
+            self.read(
+                memory,
+                size.page_count().saturating_sub(1),
+                &mut last[..in_last],
+            )
         })
     }
 
     /// Makes `target`, which has the memory's size, equal to a memory.
     ///
     /// # Errors
-    /// A chunk is damaged or cannot be read; the target may then hold anything.
+    /// There is more than [`ReadOptions::memory_bytes`] allows; a chunk is damaged or cannot be read: the target may then
+    /// hold anything.
     pub fn fill(&self, memory: usize, target: &mut [u8]) -> Result<(), SnapshotError> {
+        self.check_limit()?;
+        self.read(memory, 0, target)
+    }
+
+    /// Makes `target` equal to part of a memory, from one of its pages on. It does not reach beyond the memory.
+    ///
+    /// # Errors
+    /// A chunk is damaged or cannot be read; the target may then hold anything.
+    pub fn read(
+        &self,
+        memory: usize,
+        first_page: u64,
+        target: &mut [u8],
+    ) -> Result<(), SnapshotError> {
         let area = Area {
-            first_page: 0,
+            first_page,
             bytes: target,
         };
         self.fill_areas(memory, vec![area])
@@ -160,6 +243,7 @@ impl<'s> SnapshotChain<'s> {
     /// # Errors
     /// As for [`SnapshotChain::fill`].
     pub fn load(&self) -> Result<Snapshot, SnapshotError> {
+        self.check_limit()?;
         let snapshot = self.newest().snapshot().clone();
         let sizes = snapshot.state.memories.iter().enumerate();
         let memories = sizes.map(|(memory, size)| self.contents(memory, *size));
@@ -167,8 +251,42 @@ impl<'s> SnapshotChain<'s> {
         Ok(snapshot.with_memories(memories))
     }
 
+    /// Does it hold no more memory contents than the reader may?
+    ///
+    /// # Errors
+    /// It holds more.
+    pub fn check_limit(&self) -> Result<(), SnapshotError> {
+        let allowed = self.newest().memory_bytes_max();
+        let blocks = (0..self.memories.len()).map(|memory| {
+            let mut counted = 0;
+            let pages = self.stored_pages(memory).into_iter();
+            pages.fold(0_u64, |sum, pages| {
+                let blocks = blocks_of(pages, counted);
+                counted = blocks.end;
+                sum.saturating_add(blocks.end - blocks.start)
+            })
+        });
+        let found = blocks
+            .fold(0, u64::saturating_add)
+            .saturating_mul(BLOCK_BYTES);
+        match found <= allowed {
+            true => Ok(()),
+            false => Err(SnapshotError::TooLarge {
+                what: "memory",
+                found,
+                allowed,
+            }),
+        }
+    }
+
+    fn tell(&self, bytes: usize) {
+        if let Some(told) = &self.progress {
+            told(bytes as u64);
+        }
+    }
+
     fn contents(&self, memory: usize, size: MemorySize) -> Result<MemoryContents, SnapshotError> {
-        let mut blocks = blocks(size, &self.memories[memory]);
+        let mut blocks = blocks(size, &self.stored_pages(memory));
         let areas = blocks.iter_mut().map(|block| Area {
             first_page: block.index * (BLOCK_BYTES / PAGE_BYTES as u64),
             bytes: &mut block.bytes,
@@ -186,10 +304,27 @@ impl<'s> SnapshotChain<'s> {
         pieces
             .into_par_iter()
             .try_for_each(|((reader, chunk), pieces)| {
-                let bytes = self.readers[reader].chunks().read(chunk)?;
-                pieces.into_iter().try_for_each(|piece| piece.fill(&bytes))
+                let bytes = pieces.iter().map(|piece| piece.target.len()).sum();
+                fill_pieces(self.readers[reader].chunks(), chunk, pieces)?;
+                self.tell(bytes);
+                Ok(())
             })
     }
+}
+
+/// Fills pieces with parts of a chunk, without a detour if one piece is all of it.
+fn fill_pieces(
+    chunks: &ChunkSource<'_>,
+    chunk: usize,
+    mut pieces: Vec<Piece<'_>>,
+) -> Result<(), SnapshotError> {
+    if let [piece] = pieces.as_mut_slice()
+        && piece.target.len() == chunks.unpacked_bytes(chunk)
+    {
+        return chunks.read_into(chunk, piece.target);
+    }
+    let bytes = chunks.read(chunk)?;
+    pieces.into_iter().try_for_each(|piece| piece.fill(&bytes))
 }
 
 impl Piece<'_> {
@@ -286,24 +421,25 @@ impl Origin {
 }
 
 /// Blocks for all pages that are not zero.
-fn blocks(size: MemorySize, extents: &[Extent]) -> Vec<Block> {
-    let pages_per_block = BLOCK_BYTES / PAGE_BYTES as u64;
+fn blocks(size: MemorySize, stored: &[Range<u64>]) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
-    let mut page = 0;
-    for extent in extents {
-        let end = page + extent.pages;
-        if matches!(extent.origin, Origin::Stored { .. }) {
-            let first = blocks.last().map_or(0, |block| block.index + 1);
-            for index in first.max(page / pages_per_block)..end.div_ceil(pages_per_block) {
-                let left = size.bytes().saturating_sub(index * BLOCK_BYTES);
-                let length = usize::try_from(left.min(BLOCK_BYTES)).expect("a block");
-                let bytes = vec![0; length];
-                blocks.push(Block { index, bytes });
-            }
+    for pages in stored {
+        let first = blocks.last().map_or(0, |block| block.index + 1);
+        for index in blocks_of(pages.clone(), first) {
+            let left = size.bytes().saturating_sub(index * BLOCK_BYTES);
+            let length = usize::try_from(left.min(BLOCK_BYTES)).expect("a block");
+            let bytes = vec![0; length];
+            blocks.push(Block { index, bytes });
         }
-        page = end;
     }
     blocks
+}
+
+/// Blocks that hold some pages, from a first one on.
+fn blocks_of(pages: Range<u64>, first: u64) -> Range<u64> {
+    let per_block = BLOCK_BYTES / PAGE_BYTES as u64;
+    let end = pages.end.div_ceil(per_block);
+    first.max(pages.start / per_block).min(end)..end
 }
 
 type Cut<'t> = (BTreeMap<(usize, usize), Vec<Piece<'t>>>, Vec<&'t mut [u8]>);

@@ -3,13 +3,16 @@
 //! The page index holds the digest of each, and the snapshot's id is that of the index and the rest: a tree
 //! whose root stands for everything, while no pass over all memory is needed to check one page.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
+use std::sync::mpsc::sync_channel;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::SnapshotError;
-use super::pages::Run;
+use super::pages::{ChunkPages, Run};
+use super::progress::Progress;
 use super::source::Source;
 use crate::memory::{MemorySize, PAGE_BYTES};
 
@@ -18,6 +21,8 @@ pub(super) const PAGES_PER_CHUNK: usize = 64;
 const CHUNK_BYTES: usize = PAGES_PER_CHUNK * PAGE_BYTES;
 /// Chunks that are packed together.
 const CHUNKS_AT_ONCE: usize = 16;
+/// Batches of packed chunks that may wait to be written.
+const BATCHES_AHEAD: usize = 2;
 
 type Digest = [u8; 32];
 
@@ -61,52 +66,70 @@ pub(super) struct PageIndex {
     pub(super) chunks: Vec<Chunk>,
 }
 
-/// Writes stored pages as chunks, packing some while others are written.
+/// A chunk ready to be written.
+struct Packed<'m> {
+    chunk: Chunk,
+    bytes: Cow<'m, [u8]>,
+    /// Bytes of memory in it.
+    memory_bytes: u64,
+}
+
+/// Writes chunks. Others are packed meanwhile, some batches ahead, so that neither side often waits for the other.
 pub(super) fn write_chunks(
-    pages: &[&[u8]],
+    chunks: &[ChunkPages<'_>],
     compression: Compression,
+    progress: Progress<'_>,
     sink: &mut impl Write,
 ) -> io::Result<Vec<Chunk>> {
-    let mut batches = pages.chunks(PAGES_PER_CHUNK * CHUNKS_AT_ONCE);
-    let pack_next = |batch: Option<&[&[u8]]>| -> io::Result<Vec<_>> {
-        batch
-            .unwrap_or_default()
-            .par_chunks(PAGES_PER_CHUNK)
-            .map(|pages| pack(pages, compression))
-            .collect()
-    };
-    let mut chunks = Vec::with_capacity(pages.len().div_ceil(PAGES_PER_CHUNK));
-    let mut packed = pack_next(batches.next())?;
-    while !packed.is_empty() {
-        let next = batches.next();
-        packed = std::thread::scope(|scope| {
-            let packing = scope.spawn(|| pack_next(next));
-            for (chunk, bytes) in packed {
-                sink.write_all(&bytes)?;
-                chunks.push(chunk);
+    let mut written = Vec::with_capacity(chunks.len());
+    std::thread::scope(|scope| {
+        let (sender, batches) = sync_channel(BATCHES_AHEAD);
+        scope.spawn(move || {
+            for batch in chunks.chunks(CHUNKS_AT_ONCE) {
+                let packed = batch.par_iter().map(|pages| pack(pages, compression));
+                let packed: io::Result<Vec<_>> = packed.collect();
+                // After an error nobody listens any more.
+                if sender.send(packed).is_err() {
+                    break;
+                }
             }
-            packing
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })?;
-    }
-    Ok(chunks)
+        });
+        for batch in batches {
+            for Packed {
+                chunk,
+                bytes,
+                memory_bytes,
+            } in batch?
+            {
+                sink.write_all(&bytes)?;
+                progress.add(memory_bytes);
+                written.push(chunk);
+            }
+        }
+        Ok(written)
+    })
 }
 
 /// The pages together, compressed if that makes them smaller.
-fn pack(pages: &[&[u8]], compression: Compression) -> io::Result<(Chunk, Vec<u8>)> {
-    let mut raw = Vec::with_capacity(pages.len() * PAGE_BYTES);
-    for (number, page) in (1..).zip(pages) {
-        raw.extend_from_slice(page);
-        raw.resize(number * PAGE_BYTES, 0);
-    }
+fn pack<'m>(pages: &[&'m [u8]], compression: Compression) -> io::Result<Packed<'m>> {
+    let raw = match pages {
+        [whole] if whole.len().is_multiple_of(PAGE_BYTES) => Cow::Borrowed(*whole),
+        pieces => {
+            let mut raw = Vec::with_capacity(CHUNK_BYTES);
+            for piece in pieces {
+                raw.extend_from_slice(piece);
+                raw.resize(raw.len().next_multiple_of(PAGE_BYTES), 0);
+            }
+            Cow::Owned(raw)
+        }
+    };
     let digest = digest_of(&raw);
     let compressed = match compression {
         Compression::None => None,
         Compression::Zstd(level) => Some(zstd::bulk::compress(&raw, level)?),
     };
     let (codec, bytes) = match compressed {
-        Some(compressed) if compressed.len() < raw.len() => (Codec::Zstd, compressed),
+        Some(compressed) if compressed.len() < raw.len() => (Codec::Zstd, compressed.into()),
         _ => (Codec::Raw, raw),
     };
     let chunk = Chunk {
@@ -114,7 +137,11 @@ fn pack(pages: &[&[u8]], compression: Compression) -> io::Result<(Chunk, Vec<u8>
         bytes: u32::try_from(bytes.len()).expect("no more than a chunk"),
         digest,
     };
-    Ok((chunk, bytes))
+    Ok(Packed {
+        chunk,
+        bytes,
+        memory_bytes: pages.iter().map(|piece| piece.len() as u64).sum(),
+    })
 }
 
 fn digest_of(chunk: &[u8]) -> Digest {
@@ -176,7 +203,13 @@ impl<'s> ChunkSource<'s> {
         self.chunks.len()
     }
 
-    fn unpacked_bytes(&self, chunk: usize) -> usize {
+    /// Bytes of all chunks when unpacked.
+    pub(super) fn unpacked_bytes_in_all(&self) -> u64 {
+        self.stored.saturating_mul(PAGE_BYTES as u64)
+    }
+
+    /// Bytes of a chunk when unpacked.
+    pub(super) fn unpacked_bytes(&self, chunk: usize) -> usize {
         let before = (chunk * PAGES_PER_CHUNK) as u64;
         let pages = (self.stored - before).min(PAGES_PER_CHUNK as u64);
         pages as usize * PAGE_BYTES
@@ -184,43 +217,53 @@ impl<'s> ChunkSource<'s> {
 
     /// The contents of one chunk, checked.
     pub(super) fn read(&self, number: usize) -> Result<Vec<u8>, SnapshotError> {
+        let mut raw = vec![0; self.unpacked_bytes(number)];
+        self.read_into(number, &mut raw)?;
+        Ok(raw)
+    }
+
+    /// Makes `target`, which has its length unpacked, the contents of one chunk, checked. After an error it may hold
+    /// anything.
+    pub(super) fn read_into(&self, number: usize, target: &mut [u8]) -> Result<(), SnapshotError> {
         let chunk = self.chunks[number];
-        let length = self.unpacked_bytes(number);
-        let mut bytes = vec![0; chunk.bytes as usize];
-        self.source
-            .read_exact_at(&mut bytes, self.offsets[number])?;
         let damaged = || SnapshotError::DamagedChunk { chunk: number };
-        let raw = match chunk.codec {
-            Codec::Raw => bytes,
-            // No more than a chunk's bytes are made, whatever the contents say.
-            Codec::Zstd => zstd::bulk::decompress(&bytes, length).map_err(|_| damaged())?,
-        };
-        match raw.len() == length && digest_of(&raw) == chunk.digest {
-            true => Ok(raw),
+        match chunk.codec {
+            Codec::Raw => self.source.read_exact_at(target, self.offsets[number])?,
+            Codec::Zstd => {
+                let mut packed = vec![0; chunk.bytes as usize];
+                self.source
+                    .read_exact_at(&mut packed, self.offsets[number])?;
+                // No more than the target holds is unpacked, whatever the contents say.
+                let unpacked = zstd::bulk::decompress_to_buffer(&packed, target);
+                if unpacked.ok() != Some(target.len()) {
+                    return Err(damaged());
+                }
+            }
+        }
+        match digest_of(target) == chunk.digest {
+            true => Ok(()),
             false => Err(damaged()),
         }
     }
 }
 
 impl PageIndex {
-    /// Checks the page map against the sizes of the memories. Returns the number of bytes in pages that
-    /// are not zero.
+    /// Checks the page map against the sizes of the memories.
     pub(super) fn check(
         &self,
         sizes: &[MemorySize],
         has_parent: bool,
-    ) -> Result<u64, SnapshotError> {
+    ) -> Result<(), SnapshotError> {
         let malformed = |what: String| Err(SnapshotError::Malformed(what));
         if self.memories.len() != sizes.len() {
             return malformed("its page map is of another number of memories".to_owned());
         }
-        let mut held: u64 = 0;
         for ((index, runs), size) in self.memories.iter().enumerate().zip(sizes) {
             let mut pages: u64 = 0;
             for run in runs {
                 pages = pages.saturating_add(run.count());
                 match *run {
-                    Run::Zero(_) => continue,
+                    Run::Zero(_) => {}
                     Run::Inherited(_) if has_parent => {}
                     Run::Inherited(_) => {
                         return malformed(format!("memory {index} has pages of no snapshot"));
@@ -233,12 +276,11 @@ impl PageIndex {
                         }
                     }
                 }
-                held = held.saturating_add(run.count().saturating_mul(PAGE_BYTES as u64));
             }
             if pages != size.page_count() {
                 return malformed(format!("the page map of memory {index} has another size"));
             }
         }
-        Ok(held)
+        Ok(())
     }
 }

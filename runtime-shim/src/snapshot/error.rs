@@ -70,10 +70,15 @@ pub enum SnapshotError {
     /// The digests are right and the contents are not.
     #[error("the snapshot's contents make no sense: {0}")]
     Malformed(String),
-    /// It holds more memory than the reader allows.
-    #[error("the snapshot holds {found} bytes of memory, more than the {allowed} that are allowed")]
+    /// It holds more than the reader allows.
+    #[error(
+        "the snapshot holds {found} bytes of {what}, more than the {allowed} that are allowed: raise the limit \
+         if you trust it"
+    )]
     TooLarge {
-        /// Bytes in pages that are not zero.
+        /// Of what.
+        what: &'static str,
+        /// Bytes that it holds.
         found: u64,
         /// The limit.
         allowed: u64,

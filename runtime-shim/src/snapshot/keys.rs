@@ -173,9 +173,33 @@ impl Identities {
             decryptor.decrypt(self.0.iter().map(|identity| &**identity as &dyn Identity))
         });
         match opened {
-            Ok(reader) => Ok(Box::new(Stream::new(reader)?)),
+            Ok(reader) => Ok(Box::new(Sealed(Stream::new(reader).map_err(broken_seal)?))),
             Err(error) => Err(SnapshotError::CannotDecrypt(error.to_string())),
         }
+    }
+}
+
+/// A snapshot that is decrypted as it is read.
+struct Sealed<R>(Stream<R>);
+
+impl<R: Read + Seek + Send> Source for Sealed<R> {
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset).map_err(broken_seal)
+    }
+}
+
+/// What age says about pieces that are missing or altered, in our words.
+fn broken_seal(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => io::Error::new(
+            error.kind(),
+            "it does not decrypt to what was encrypted: it was cut or altered, copy it again",
+        ),
+        _ => error,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A page that is all zero has no contents; equal pages are stored once; in an incremental snapshot, a
 //! page that has not changed is its parent's. Stored pages are numbered in the order in which they first
-//! occur, and packed into chunks in that order.
+//! occur, and packed into chunks in that order. Most lie side by side in a memory, too: they are hashed, compressed
+//! and written from there, without a copy.
 
 use std::collections::HashMap;
 
@@ -10,6 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::chunks::PAGES_PER_CHUNK;
 use crate::memory::{Memory, PAGES_PER_BLOCK, PageRef, ZERO_PAGE};
 
 /// Pages that are hashed together.
@@ -56,8 +58,29 @@ impl Run {
 /// Memories taken apart into pages.
 pub(super) struct PageMap<'m> {
     pub(super) memories: Vec<Vec<Run>>,
-    /// Contents of the stored pages; a memory's last may be shorter than a page.
-    pub(super) stored: Vec<&'m [u8]>,
+    /// Number of stored pages.
+    pub(super) stored: u64,
+    pub(super) chunks: Vec<ChunkPages<'m>>,
+}
+
+/// Contents of the stored pages of one chunk, as pieces that may hold several; the last page of each may be shorter than
+/// others.
+pub(super) type ChunkPages<'m> = Vec<&'m [u8]>;
+
+/// Pages taken apart so far.
+#[derive(Default)]
+struct Stored<'m> {
+    pages: Vec<StoredPage<'m>>,
+    /// By hash: the number of the first page that has it.
+    numbers: HashMap<u64, u64>,
+}
+
+/// A stored page, and where it lies.
+#[derive(Clone, Copy)]
+struct StoredPage<'m> {
+    bytes: &'m [u8],
+    memory: usize,
+    page: u64,
 }
 
 /// A page and the hash by which equal ones are found.
@@ -69,19 +92,30 @@ struct Hashed<'m> {
 
 impl<'m> PageMap<'m> {
     pub(super) fn new<M: Memory>(memories: &'m [M]) -> Self {
-        let mut map = Self {
-            memories: Vec::with_capacity(memories.len()),
-            stored: Vec::new(),
-        };
-        let mut numbers = HashMap::new();
-        for memory in memories {
-            let runs = map.runs(memory, &mut numbers);
-            map.memories.push(runs);
+        let mut stored = Stored::default();
+        let runs = |(index, memory)| stored.runs(index, memory);
+        Self {
+            memories: memories.iter().enumerate().map(runs).collect(),
+            stored: stored.pages.len() as u64,
+            chunks: stored
+                .pages
+                .chunks(PAGES_PER_CHUNK)
+                .map(|pages| pieces(memories, pages))
+                .collect(),
         }
-        map
     }
+}
 
-    fn runs(&mut self, memory: &'m impl Memory, numbers: &mut HashMap<u64, u64>) -> Vec<Run> {
+impl PageMap<'_> {
+    /// Bytes of all stored pages.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        let pieces = self.chunks.iter().flatten();
+        pieces.map(|piece| piece.len() as u64).sum()
+    }
+}
+
+impl<'m> Stored<'m> {
+    fn runs(&mut self, index: usize, memory: &'m impl Memory) -> Vec<Run> {
         let count = memory.size().page_count();
         let mut runs = Vec::new();
         for first in (0..count).step_by(PAGES_AT_ONCE as usize) {
@@ -91,12 +125,19 @@ impl<'m> PageMap<'m> {
                 .with_min_len(PAGES_PER_BLOCK)
                 .map(|page| hash(memory.page(first + page as u64)))
                 .collect();
-            for Hashed { page, hash } in hashed {
-                let run = match page {
+            for (page, Hashed { page: held, hash }) in (first..).zip(hashed) {
+                let run = match held {
                     PageRef::Zero => Run::Zero(1),
                     PageRef::Inherited => Run::Inherited(1),
                     PageRef::Bytes(bytes) => Run::Stored {
-                        first: self.store(bytes, hash, numbers),
+                        first: self.number(
+                            StoredPage {
+                                bytes,
+                                memory: index,
+                                page,
+                            },
+                            hash,
+                        ),
                         count: 1,
                     },
                 };
@@ -107,16 +148,32 @@ impl<'m> PageMap<'m> {
     }
 
     /// The number of a stored page with these contents.
-    fn store(&mut self, bytes: &'m [u8], hash: u64, numbers: &mut HashMap<u64, u64>) -> u64 {
-        let next = self.stored.len() as u64;
-        let number = *numbers.entry(hash).or_insert(next);
+    fn number(&mut self, page: StoredPage<'m>, hash: u64) -> u64 {
+        let next = self.pages.len() as u64;
+        let number = *self.numbers.entry(hash).or_insert(next);
         // Different pages may have the same hash.
-        if self.stored.get(number as usize) == Some(&bytes) {
+        let first = self.pages.get(number as usize);
+        if first.is_some_and(|first| first.bytes == page.bytes) {
             return number;
         }
-        self.stored.push(bytes);
+        self.pages.push(page);
         next
     }
+}
+
+/// Pages, those that lie side by side together.
+fn pieces<'m, M: Memory>(memories: &'m [M], pages: &[StoredPage<'m>]) -> ChunkPages<'m> {
+    let mut pieces = Vec::new();
+    let are_neighbours =
+        |a: &StoredPage<'_>, b: &StoredPage<'_>| a.memory == b.memory && a.page + 1 == b.page;
+    for neighbours in pages.chunk_by(are_neighbours) {
+        let StoredPage { memory, page, .. } = neighbours[0];
+        match memories[memory].stretch(page..page + neighbours.len() as u64) {
+            Some(bytes) => pieces.push(bytes),
+            None => pieces.extend(neighbours.iter().map(|page| page.bytes)),
+        }
+    }
+    pieces
 }
 
 fn hash(page: PageRef<'_>) -> Hashed<'_> {

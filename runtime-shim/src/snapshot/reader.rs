@@ -16,8 +16,11 @@ use crate::memory::{MemorySize, PAGE_BYTES};
 /// What a reader accepts.
 #[derive(Debug)]
 pub struct ReadOptions {
-    /// At most this many bytes in pages that are not zero.
+    /// At most this many bytes of memory contents, as [`Snapshot::read`] and [`SnapshotChain`](super::SnapshotChain) would
+    /// hold them: in blocks of [`BLOCK_BYTES`](crate::BLOCK_BYTES) that are not all zero.
     pub memory_bytes: u64,
+    /// At most this many bytes of everything else, files that go along included.
+    pub other_bytes: u64,
     /// Who must have signed the snapshot.
     pub trusted: TrustedKeys,
     /// With what it is decrypted.
@@ -28,6 +31,7 @@ impl Default for ReadOptions {
     fn default() -> Self {
         Self {
             memory_bytes: 32 << 30,
+            other_bytes: 4 << 30,
             trusted: TrustedKeys::default(),
             identities: Identities::default(),
         }
@@ -53,6 +57,8 @@ pub struct SnapshotReader<'s> {
     parent: Option<ParentReference>,
     index: PageIndex,
     chunks: ChunkSource<'s>,
+    /// From the options.
+    memory_bytes_max: u64,
 }
 
 impl SnapshotReader<'static> {
@@ -100,6 +106,14 @@ impl<'s> SnapshotReader<'s> {
                 expected: header.total_bytes(),
             });
         }
+        let other_bytes = header.body_bytes.saturating_add(header.index_bytes);
+        if other_bytes > options.other_bytes {
+            return Err(SnapshotError::TooLarge {
+                what: "state beside its memory",
+                found: other_bytes,
+                allowed: options.other_bytes,
+            });
+        }
         // From here on no length is greater than that of the source.
         let body_at = HEADER_BYTES as u64;
         let chunks_at = body_at + header.body_bytes;
@@ -123,13 +137,7 @@ impl<'s> SnapshotReader<'s> {
         let signer = options.trusted.check(&header.id(), signature)?;
         let (snapshot, parent) = wire::decode(&body, &header)?;
         let mut index: PageIndex = wire::from_bytes(&index)?;
-        let held = index.check(&snapshot.state.memories, parent.is_some())?;
-        if held > options.memory_bytes {
-            return Err(SnapshotError::TooLarge {
-                found: held,
-                allowed: options.memory_bytes,
-            });
-        }
+        index.check(&snapshot.state.memories, parent.is_some())?;
         let chunks = ChunkSource::new(source, &mut index, chunks_at, header.chunk_bytes)?;
         Ok(Self {
             header,
@@ -138,6 +146,7 @@ impl<'s> SnapshotReader<'s> {
             parent,
             index,
             chunks,
+            memory_bytes_max: options.memory_bytes,
         })
     }
 
@@ -198,6 +207,10 @@ impl<'s> SnapshotReader<'s> {
     /// What the pages of a memory are.
     pub(super) fn runs(&self, memory: usize) -> &[Run] {
         self.index.memories.get(memory).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max
     }
 
     pub(super) fn chunks(&self) -> &ChunkSource<'s> {

@@ -188,7 +188,12 @@ pub(super) fn decode(
             pages: memory.pages,
         })
         .collect();
-    let is_too_large = |size: &MemorySize| size.pages.checked_mul(size.page_bytes).is_none();
+    // No memory comes near it, and so much less can be counted with.
+    const MEMORY_BYTES_MAX: u64 = 1 << 62;
+    let is_too_large = |size: &MemorySize| {
+        let bytes = size.pages.checked_mul(size.page_bytes);
+        bytes.is_none_or(|bytes| bytes > MEMORY_BYTES_MAX)
+    };
     if let Some(index) = memories.iter().position(is_too_large) {
         return Err(SnapshotError::Malformed(format!(
             "memory {index} is larger than any can be"

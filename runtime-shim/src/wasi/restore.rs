@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::clocks::{Clocks, Readings};
 use super::contents::Contents;
-use super::fd_table::{Descriptor, FdTable, LARGEST_FD, Rights};
+use super::fd_table::{Descriptor, FdTable, Rights};
 use super::poll::SuspendedPoll;
 use super::reopen::Opener;
 use super::shipped;
@@ -169,9 +169,6 @@ fn load(
     } in descriptors
     {
         let malformed = |what: &str| RestoreError::Malformed(format!("descriptor {fd} {what}"));
-        if fd > LARGEST_FD {
-            return Err(malformed("has too large a number"));
-        }
         if flags & !fdflags::ALL != 0 {
             return Err(malformed("has flags that do not exist"));
         }
@@ -193,9 +190,8 @@ fn load(
                     flags,
                     node,
                 };
-                if !table.insert_at(fd, descriptor) {
-                    return Err(malformed("is there twice"));
-                }
+                let is_free = table.insert_at(fd, descriptor);
+                debug_assert!(is_free, "the record was checked when it was decoded");
             }
             Err(fault) => problems.push(DescriptorProblem {
                 fd: Some(fd),

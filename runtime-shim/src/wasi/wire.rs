@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fd_table::LARGEST_FD;
 use super::snapshot::RestoreError;
 
 /// Version of the encoding.
@@ -197,6 +198,13 @@ impl SavedWasi {
             .map_err(|error| RestoreError::Malformed(error.to_string()))?;
         if !rest.is_empty() {
             return Err(malformed("bytes are left after its end"));
+        }
+        let descriptors = &saved.descriptors;
+        if !descriptors.is_sorted_by(|a, b| a.fd < b.fd) {
+            return Err(malformed("its descriptors are not in order"));
+        }
+        if descriptors.last().is_some_and(|last| last.fd > LARGEST_FD) {
+            return Err(malformed("a descriptor has too large a number"));
         }
         Ok(saved)
     }

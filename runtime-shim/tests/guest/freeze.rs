@@ -134,6 +134,44 @@ fn a_frozen_module_can_be_migratized_again() {
     assert_eq!(values(&stops.outcome)[0].unwrap_i32(), 500_500);
 }
 
+/// Whatever a module or a state becomes, there is an answer and no panic.
+#[test]
+fn damaged_modules_and_states_are_answered() {
+    const TEXT: &str = r#"(module (memory (export "memory") 1) (table 2 funcref)
+        (global (mut i32) (i32.const 7)) (data (i32.const 5) "some") (elem (i32.const 0) func 0)
+        (func (export "run") (param i32) (result i32)
+            (loop $l
+                (i32.store (local.get 0) (global.get 0))
+                (table.set 0 (i32.const 1) (ref.func 0))
+                (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+            (i32.const 1)))"#;
+    let mut world = World::new(TEXT, Pacing::Every(1));
+    let state = world.stop_at(2, "run", &[Val::I32(9)]);
+    let wasm = migratized(TEXT);
+    let options = FreezeOptions::default();
+    freeze(&wasm, &state, &options).expect("it is whole");
+    for place in 0..wasm.len() {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut altered = wasm.clone();
+            altered[place] = value;
+            let _ = freeze(&altered, &state, &options);
+        }
+    }
+    let changes: [fn(&mut State); 6] = [
+        |state| state.memories.clear(),
+        |state| state.memories.push(state.memories[0].clone()),
+        |state| state.memories[0].size.pages = 1 << 40,
+        |state| state.memories[0].blocks[0].index = 1 << 40,
+        |state| state.tables.clear(),
+        |state| state.globals.clear(),
+    ];
+    for change in changes {
+        let mut changed = state.clone();
+        change(&mut changed);
+        freeze(&wasm, &changed, &options).expect_err("it does not fit the module");
+    }
+}
+
 /// A module's bytes as text that the tests' worlds take.
 fn as_text(wasm: &[u8]) -> String {
     let escaped: String = wasm.iter().map(|byte| format!("\\{byte:02x}")).collect();

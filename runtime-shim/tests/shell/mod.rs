@@ -38,20 +38,32 @@ const PROGRAM: &str = r#"(module
 /// A directory with the program in it, original and migratized.
 pub(crate) fn directory() -> TempDir {
     let directory = tempfile::tempdir().expect("there is room");
-    let original = wat::parse_str(PROGRAM).expect("the text is valid");
-    let migratized = wasm_migratize::Migratizer::new()
-        .rewrite(&original)
-        .expect("it can be");
+    let original = migratize(directory.path(), "program.wasm", PROGRAM);
     fs::write(directory.path().join("plain.wasm"), original).expect("there is room");
-    fs::write(directory.path().join("program.wasm"), migratized.wasm).expect("there is room");
     directory
 }
 
+/// Puts a migratized program into a directory; returns the original.
+pub(crate) fn migratize(directory: &Path, name: &str, program: &str) -> Vec<u8> {
+    let original = wat::parse_str(program).expect("the text is valid");
+    let migratized = wasm_migratize::Migratizer::new().rewrite(&original);
+    let migratized = migratized.expect("it can be").wasm;
+    fs::write(directory.join(name), migratized).expect("there is room");
+    original
+}
+
 pub(crate) fn command(directory: &Path, line: &str) -> Command {
+    with_arguments(directory, line.split(' '))
+}
+
+pub(crate) fn with_arguments<'a>(
+    directory: &Path,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-migrate"));
     command
         .current_dir(directory)
-        .args(line.split(' '))
+        .args(arguments)
         .stdin(Stdio::null());
     command
 }

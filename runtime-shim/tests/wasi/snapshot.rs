@@ -1,6 +1,6 @@
 //! Guests recorded and rebuilt.
 
-use wasm_migrate::wasi::{DescriptorFault, RestoreError, WasiBuilder, WasiCtx};
+use wasm_migrate::wasi::{DescriptorFault, RestoreError, StandaloneFiles, WasiBuilder, WasiCtx};
 
 use crate::guest::{
     ALL, APPEND, BADF, CREATE, FD_READ, FD_SEEK, Guest, RESULT, ROOT, builder, directory,
@@ -193,6 +193,8 @@ fn damaged_records_are_refused() {
             let mut damaged = bytes.clone();
             damaged[index] ^= change;
             let _ = restore(&damaged);
+            let _ = WasiCtx::list(&damaged);
+            let _ = StandaloneFiles::read(&damaged);
         }
     }
 }

@@ -33,19 +33,49 @@ const PROGRAM: &str = r#"
     (i32.load (i32.const 0x8000000))))
 "#;
 
-/// Medians.
-#[derive(Debug, Clone, Copy)]
+/// What was measured; times are medians.
+#[derive(Debug)]
 pub struct StateCosts {
-    /// Capture, write, read and resume over `cp` of the same bytes, uncompressed.
-    pub uncompressed_over_cp: f64,
-    /// The same with zstd at level 1.
-    pub zstd_over_cp: f64,
-    /// The same uncompressed, over `cp` and `sync`: a snapshot is on the disk when it has been written.
-    pub uncompressed_over_synced_cp: f64,
-    /// Size of a snapshot with zstd at level 3, over gzip of the memory.
-    pub size_over_gzip: f64,
+    /// Snapshots without compression and with zstd at levels 1 and 3.
+    pub snapshots: Vec<SnapshotCosts>,
+    /// `cp` of the same bytes.
+    pub cp: Time,
+    /// `cp` and `sync`: a snapshot is on the disk when it has been written.
+    pub synced_cp: Time,
+    /// Size of the memory as gzip makes it.
+    pub gzip_bytes: u64,
     /// Milliseconds that the guest is stopped for a checkpoint.
     pub checkpoint_stop_ms: f64,
+}
+
+/// What a snapshot costs.
+#[derive(Debug)]
+pub struct SnapshotCosts {
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Capture, writing and synchronising.
+    pub store: Time,
+    /// Reading and resume.
+    pub restore: Time,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+/// A time by the clock, and that of the processor in all threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    /// Milliseconds.
+    pub ms: f64,
+    /// Milliseconds, in steps of ten.
+    pub cpu_ms: f64,
+}
+
+impl SnapshotCosts {
+    /// Storing and restoring.
+    #[must_use]
+    pub fn ms(&self) -> f64 {
+        self.store.ms + self.restore.ms
+    }
 }
 
 struct Host {
@@ -78,42 +108,88 @@ pub fn state_costs(directory: &Path, runs: usize) -> anyhow::Result<StateCosts> 
     let memory = instance.instance().get_memory(&mut store, "memory");
     std::fs::write(&raw, memory.context("it has a memory")?.data(&store))?;
 
-    let (mut none, mut zstd, mut cp, mut synced, mut stops) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let ways = [
+        Compression::None,
+        Compression::Zstd(1),
+        Compression::Zstd(3),
+    ];
+    let mut snapshots = ways.map(|_| (Vec::new(), Vec::new(), 0));
+    let (mut cp, mut synced_cp, mut stops) = (Vec::new(), Vec::new(), Vec::new());
     let copy = directory.join("copy");
     for _ in 0..runs {
         stops.push(checkpoint_stop(&mut store, &instance)?.as_secs_f64() * 1e3);
-        for (compression, times) in [
-            (Compression::None, &mut none),
-            (Compression::Zstd(1), &mut zstd),
-        ] {
+        for (compression, (stored, restored, bytes)) in ways.into_iter().zip(&mut snapshots) {
             let (mut destination, fresh) = instantiate(&guest, true)?;
-            let began = Instant::now();
-            write(&mut store, &instance, compression, directory)?;
+            let began = Moment::now()?;
+            *bytes = write(&mut store, &instance, compression, directory)?.bytes;
+            let written = Moment::now()?;
             resume(&mut destination, &fresh, directory)?;
-            times.push(began.elapsed().as_secs_f64());
+            stored.push(written.since(began));
+            restored.push(Moment::now()?.since(written));
         }
-        let began = Instant::now();
+        let began = Moment::now()?;
         run(Command::new("cp").arg(&raw).arg(&copy))?;
-        cp.push(began.elapsed().as_secs_f64());
+        cp.push(Moment::now()?.since(began));
         run(Command::new("sync").arg(&copy))?;
-        synced.push(began.elapsed().as_secs_f64());
+        synced_cp.push(Moment::now()?.since(began));
     }
-    let written = write(&mut store, &instance, Compression::Zstd(3), directory)?;
     run(Command::new("gzip").args(["-k", "-f"]).arg(&raw))?;
-    let gzip = std::fs::metadata(directory.join("memory.gz"))?.len();
+    let gzip_bytes = std::fs::metadata(directory.join("memory.gz"))?.len();
     std::fs::remove_dir_all(directory)?;
-    let (cp, synced) = (median(cp), median(synced));
-    #[expect(clippy::cast_precision_loss, reason = "files are small")]
-    let size_over_gzip = written.bytes as f64 / gzip as f64;
-    let none = median(none);
+    let costs = |(compression, (stored, restored, bytes)): (_, (Vec<Time>, Vec<Time>, u64))| {
+        SnapshotCosts {
+            compression,
+            store: median_time(&stored),
+            restore: median_time(&restored),
+            bytes,
+        }
+    };
     Ok(StateCosts {
-        uncompressed_over_cp: none / cp,
-        zstd_over_cp: median(zstd) / cp,
-        uncompressed_over_synced_cp: none / synced,
-        size_over_gzip,
+        snapshots: ways.into_iter().zip(snapshots).map(costs).collect(),
+        cp: median_time(&cp),
+        synced_cp: median_time(&synced_cp),
+        gzip_bytes,
         checkpoint_stop_ms: median(stops),
     })
+}
+
+/// When something begins or ends.
+#[derive(Clone, Copy)]
+struct Moment {
+    clock: Instant,
+    cpu_ms: f64,
+}
+
+impl Moment {
+    fn now() -> anyhow::Result<Self> {
+        /// Of this process and of those that it has waited for, in user mode and in the kernel.
+        const CPU_FIELDS: std::ops::Range<usize> = 11..15;
+        const TICK_MS: f64 = 10.0;
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // The program's name may hold anything but is in parentheses.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat is odd")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = fields.get(CPU_FIELDS).context("/proc/self/stat is short")?;
+        let ticks = ticks.iter().map(|ticks| Ok(ticks.parse::<f64>()?));
+        Ok(Self {
+            clock: Instant::now(),
+            cpu_ms: ticks.sum::<anyhow::Result<f64>>()? * TICK_MS,
+        })
+    }
+
+    fn since(self, before: Self) -> Time {
+        Time {
+            ms: (self.clock - before.clock).as_secs_f64() * 1e3,
+            cpu_ms: self.cpu_ms - before.cpu_ms,
+        }
+    }
+}
+
+fn median_time(times: &[Time]) -> Time {
+    Time {
+        ms: median(times.iter().map(|time| time.ms).collect()),
+        cpu_ms: median(times.iter().map(|time| time.cpu_ms).collect()),
+    }
 }
 
 /// Time from the request to the end of the stop in which an incremental checkpoint copies what it needs, 1% of

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tempfile::NamedTempFile;
 use wasm_migrate::shipment::{MAGIC, Message, ShipmentReader};
 
+use crate::module::MODULE_BYTES_MAX;
 use crate::progress::Progress;
 use crate::ship::{READY, RUNNING};
 
@@ -68,7 +69,7 @@ pub(crate) fn receive(output: &mut dyn Write) -> anyhow::Result<Arrival> {
     }
     let mut stream = ShipmentReader::after_magic(Input)?;
     let mut module: Option<Vec<u8>> = None;
-    let mut progress = Progress::new("receiving", None);
+    let progress = Progress::new("receiving", None);
     loop {
         match stream.receive()? {
             Some(Message::Output(bytes)) => {
@@ -77,7 +78,12 @@ pub(crate) fn receive(output: &mut dyn Write) -> anyhow::Result<Arrival> {
             }
             Some(Message::Module(bytes)) => {
                 progress.add(bytes.len() as u64);
-                module.get_or_insert_default().extend_from_slice(&bytes);
+                let module = module.get_or_insert_default();
+                anyhow::ensure!(
+                    (module.len() + bytes.len()) as u64 <= MODULE_BYTES_MAX,
+                    "the module that comes along is larger than any may be"
+                );
+                module.extend_from_slice(&bytes);
             }
             Some(Message::Snapshot(bytes)) => {
                 progress.add(bytes.len() as u64);

@@ -4,18 +4,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context as _;
 use wasm_migrate::{
     ChangedPages, Compression, MemoryContents, ParentReference, ReadOptions, Snapshot,
     SnapshotChain, SnapshotError, WriteOptions, Written,
 };
 
+use crate::file_lock::FileLock;
 use crate::keys::LoadedKeys;
 
-/// Where checkpoints go.
+/// Where checkpoints go. No other process uses these files until all clones are dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckpointFiles {
     /// Without the number.
     base: PathBuf,
+    lock: Arc<FileLock>,
+}
+
+/// The newest checkpoint, and where it lies.
+pub(crate) struct Newest {
+    pub(crate) path: PathBuf,
+    pub(crate) chain: SnapshotChain<'static>,
 }
 
 /// What is to be written.
@@ -56,11 +65,27 @@ impl Last {
 }
 
 impl CheckpointFiles {
-    /// Checkpoints beside a snapshot of this name.
-    pub(crate) fn beside(snapshot: &Path) -> Self {
-        Self {
-            base: snapshot.with_added_extension("checkpoint"),
+    /// Checkpoints beside a snapshot of this name. What a killed process had begun to write is removed.
+    pub(crate) fn beside(snapshot: &Path) -> anyhow::Result<Self> {
+        let base = snapshot.with_added_extension("checkpoint");
+        let lock = FileLock::take(&base.with_added_extension("lock"));
+        let shown = base.display();
+        let lock = lock
+            .with_context(|| format!("checkpoints cannot be left at `{shown}.*`"))?
+            .with_context(|| {
+                format!(
+                    "another process leaves checkpoints at `{shown}.*`: wait for its end, or name other files \
+                     with --snapshot"
+                )
+            })?;
+        let this = Self {
+            lock: Arc::new(lock),
+            base,
+        };
+        for name in this.endings().filter(|name| name.ends_with(".tmp")) {
+            remove(&this.base.with_added_extension(name));
         }
+        Ok(this)
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -69,35 +94,34 @@ impl CheckpointFiles {
 
     /// Numbers of the files that are there, ascending.
     fn numbers(&self) -> Vec<u64> {
-        let parent = self
-            .base
-            .parent()
-            .filter(|path| !path.as_os_str().is_empty());
-        let Ok(entries) = fs::read_dir(parent.unwrap_or(Path::new("."))) else {
-            return Vec::new();
-        };
-        let base = self.base.file_name().unwrap_or_default();
-        let mut numbers: Vec<u64> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter_map(|name| {
-                let number = name.strip_prefix(base.to_str()?)?.strip_prefix('.')?;
-                number.parse().ok()
-            })
-            .collect();
+        let numbers = self.endings().filter_map(|name| name.parse().ok());
+        let mut numbers: Vec<u64> = numbers.collect();
         numbers.sort_unstable();
         numbers
     }
 
+    /// What follows the base and a dot in the names of the files that are there.
+    fn endings(&self) -> impl Iterator<Item = String> {
+        let parent = self
+            .base
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        let entries = fs::read_dir(parent.unwrap_or(Path::new(".")));
+        let mut start = self.base.file_name().unwrap_or_default().to_os_string();
+        start.push(".");
+        entries.into_iter().flatten().filter_map(move |entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            Some(name.strip_prefix(start.to_str()?)?.to_owned())
+        })
+    }
+
     /// The newest checkpoint that can be read. Those that cannot are told.
-    pub(crate) fn latest(
-        &self,
-        options: &ReadOptions,
-    ) -> Option<(PathBuf, SnapshotChain<'static>)> {
+    pub(crate) fn latest(&self, options: &ReadOptions) -> Option<Newest> {
         self.numbers().into_iter().rev().find_map(|number| {
             let path = self.path(number);
             let chain = SnapshotChain::open(&path, options);
             match chain.and_then(|chain| chain.verify().map(|()| chain)) {
-                Ok(chain) => Some((path, chain)),
+                Ok(chain) => Some(Newest { path, chain }),
                 Err(error) => {
                     let error = anyhow::Error::from(error);
                     log::warn!("checkpoint `{}` cannot be used: {error:#}", path.display());
@@ -111,15 +135,26 @@ impl CheckpointFiles {
     pub(crate) fn remove_before(&self, first: u64) {
         for number in self.numbers().into_iter().rev() {
             if number < first {
-                let path = self.path(number);
-                if let Err(error) = fs::remove_file(&path) {
-                    log::warn!(
-                        "`{}` is not needed and cannot be removed: {error}",
-                        path.display()
-                    );
-                }
+                remove(&self.path(number));
             }
         }
+    }
+
+    /// Removes them all: nobody is to go on from one.
+    pub(crate) fn remove_all(&self) {
+        self.remove_before(u64::MAX);
+        if let Err(error) = self.lock.remove() {
+            log::warn!("the lock of checkpoints cannot be removed: {error}");
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        log::warn!(
+            "`{}` is not needed and cannot be removed: {error}",
+            path.display()
+        );
     }
 }
 

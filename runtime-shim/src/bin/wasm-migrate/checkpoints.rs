@@ -25,6 +25,7 @@ use wasm_migrate::{
 
 use crate::checkpoint_files::{CheckpointFiles, Job, Last, Writer};
 use crate::keys::LoadedKeys;
+use crate::terminal::problem;
 
 const FULL_EVERY: u64 = 8;
 
@@ -65,7 +66,9 @@ impl Checkpoints {
             for job in jobs {
                 if let Err(error) = writer.write(&job) {
                     let error = anyhow::Error::from(error);
-                    eprintln!("a checkpoint was not written, the guest goes on: {error:#}");
+                    problem(format_args!(
+                        "a checkpoint was not written, the guest goes on: {error:#}"
+                    ));
                 }
                 is_done.store(false, Ordering::Release);
             }
@@ -172,8 +175,8 @@ impl Checkpoints {
         sender.send(job).expect("the thread is there");
     }
 
-    /// Waits for the last one; removes them all if the guest has come to its end.
-    pub(crate) fn finish(mut self, guest_has_ended: bool) {
+    /// Waits for the last one; removes them all if the guest has left this process.
+    pub(crate) fn finish(mut self, guest_has_left: bool) {
         self.sender = None;
         if let Some(copying) = self.copying.take() {
             // Nobody wants the copy any more.
@@ -182,8 +185,8 @@ impl Checkpoints {
         if let Some(writer) = self.writer.take() {
             join(writer);
         }
-        if guest_has_ended {
-            self.files.remove_before(u64::MAX);
+        if guest_has_left {
+            self.files.remove_all();
         }
     }
 }

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::Snapshot;
+use indicatif::HumanBytes;
+use serde::Serialize;
 
 use crate::keys::ReadKeys;
-use crate::module;
+use crate::progress::read_whole;
+use crate::terminal::note;
+use crate::{module, output};
 
 /// Writes a snapshot's stack, memories and globals as a WebAssembly core dump of the original module, which
 /// debuggers read.
@@ -22,19 +25,44 @@ pub(crate) struct Arguments {
     /// The module [default: where it was].
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     keys: ReadKeys,
 }
 
+/// What has been written.
+#[derive(Serialize)]
+struct Report<'a> {
+    output: &'a Path,
+    bytes: usize,
+    frames: usize,
+}
+
 pub(crate) fn coredump(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let snapshot = Snapshot::read(&arguments.snapshot, &arguments.keys.load()?)?;
+    let snapshot = read_whole(&arguments.snapshot, &arguments.keys)?;
     let recorded = Path::new(&snapshot.module.path);
     let path = arguments.module.as_deref().unwrap_or(recorded);
-    let (description, _) = module::describe(path, &snapshot)
-        .context("the snapshot's module is needed: name it with --module")?;
+    let wasm = module::read_for_snapshot(arguments.module.as_deref(), recorded)?;
+    let (description, _) = module::describe(&wasm, &snapshot)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let dump = wasm_migrate::coredump(&snapshot.state, &description, &name);
     let output = &arguments.output;
+    let bytes = dump.len();
     std::fs::write(output, dump).with_context(|| format!("cannot write `{}`", output.display()))?;
+    let frames = snapshot.state.frames.len();
+    if arguments.json {
+        return output::print_json(&Report {
+            output,
+            bytes,
+            frames,
+        });
+    }
+    note(format_args!(
+        "`{}` written ({}, {frames} frames)",
+        output.display(),
+        HumanBytes(bytes as u64)
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::HumanBytes;
-use wasm_migrate::{FreezeOptions, Snapshot};
+use serde::Serialize;
+use wasm_migrate::FreezeOptions;
 
 use crate::keys::ReadKeys;
 use crate::launch::Launch;
-use crate::notes::note;
+use crate::progress::read_whole;
+use crate::terminal::note;
+use crate::{module, output};
 
 /// Makes a standalone module out of a snapshot: started on any WASI runtime, it goes on where the guest was
 /// stopped.
@@ -33,25 +36,39 @@ pub(crate) struct Arguments {
     /// Open no files and directories: the guest finds what its new host opens, by the host's numbers.
     #[arg(long)]
     no_files: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     keys: ReadKeys,
+}
+
+/// What has been made.
+#[derive(Serialize)]
+struct Report<'a> {
+    output: &'a Path,
+    bytes: usize,
+    /// The export to call.
+    entry: &'a str,
+    /// Directories that the host must open to it, in this order.
+    directories: &'a [String],
+    /// Functions that its host must have and that are not WASI's.
+    foreign_imports: &'a [String],
 }
 
 pub(crate) fn freeze(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
         snapshot,
         output,
-        module,
+        module: named,
         no_files,
+        json,
         keys,
     } = arguments;
     let shown = snapshot.display();
-    let snapshot = Snapshot::read(snapshot, &keys.load()?)?;
-    let path = module
-        .as_deref()
-        .unwrap_or(Path::new(&snapshot.module.path));
-    let wasm = std::fs::read(path)
-        .with_context(|| format!("cannot read `{}`: name it with --module", path.display()))?;
+    let snapshot = read_whole(snapshot, keys)?;
+    let recorded = Path::new(&snapshot.module.path);
+    let wasm = module::read_for_snapshot(named.as_deref(), recorded)?;
     let launch = Launch::read(&snapshot.sections)?;
     let cannot = || format!("`{shown}` cannot be frozen");
     let files = match no_files {
@@ -68,23 +85,41 @@ pub(crate) fn freeze(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let frozen = wasm_migrate::freeze(&wasm, &snapshot.state, &options).with_context(cannot)?;
     std::fs::write(output, &frozen.wasm)
         .with_context(|| format!("cannot write `{}`", output.display()))?;
-    note(format_args!(
-        "`{}` written ({}); it goes on when its export `{}` is called",
-        output.display(),
-        HumanBytes(frozen.wasm.len() as u64),
-        frozen.entry
-    ));
-    if !frozen.directories.is_empty() {
-        note(format_args!(
-            "its host must open these directories to it, in this order: {}",
-            frozen.directories.join(", ")
-        ));
+    let report = Report {
+        output,
+        bytes: frozen.wasm.len(),
+        entry: &frozen.entry,
+        directories: &frozen.directories,
+        foreign_imports: &frozen.foreign_imports,
+    };
+    match json {
+        true => output::print_json(&report),
+        false => {
+            report.tell();
+            Ok(ExitCode::SUCCESS)
+        }
     }
-    if !frozen.foreign_imports.is_empty() {
+}
+
+impl Report<'_> {
+    fn tell(&self) {
         note(format_args!(
-            "its host must have functions that are not WASI's: {}",
-            frozen.foreign_imports.join(", ")
+            "`{}` written ({}); it goes on when its export `{}` is called",
+            self.output.display(),
+            HumanBytes(self.bytes as u64),
+            self.entry
         ));
+        if !self.directories.is_empty() {
+            note(format_args!(
+                "its host must open these directories to it, in this order: {}",
+                self.directories.join(", ")
+            ));
+        }
+        if !self.foreign_imports.is_empty() {
+            note(format_args!(
+                "its host must have functions that are not WASI's: {}",
+                self.foreign_imports.join(", ")
+            ));
+        }
     }
-    Ok(ExitCode::SUCCESS)
 }

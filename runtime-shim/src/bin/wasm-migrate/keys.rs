@@ -1,4 +1,4 @@
-//! Key files: options that several subcommands share.
+//! Which snapshots are read, and how they are protected: options that several subcommands share.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,9 @@ use std::process::Command;
 use clap::Args;
 use wasm_migrate::{ReadOptions, Recipients, Signer, SnapshotError, WriteOptions};
 
-/// Keys for snapshots that are read.
+use crate::options::bytes;
+
+/// What snapshots must be like to be read.
 #[derive(Args)]
 #[command(next_help_heading = "Keys")]
 pub(crate) struct ReadKeys {
@@ -16,6 +18,15 @@ pub(crate) struct ReadKeys {
     /// Accept only snapshots signed with this Ed25519 key (public, PEM), or one of several.
     #[arg(long = "verify-with", value_name = "FILE")]
     trusted: Vec<PathBuf>,
+    /// Refuse snapshots that hold more memory than this; K, M and G are understood.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "32G",
+        value_parser = bytes,
+        help_heading = "Limits"
+    )]
+    memory_limit: u64,
 }
 
 impl ReadKeys {
@@ -27,10 +38,16 @@ impl ReadKeys {
         for path in &self.trusted {
             command.arg("--verify-with").arg(path);
         }
+        command
+            .arg("--memory-limit")
+            .arg(self.memory_limit.to_string());
     }
 
     pub(crate) fn load(&self) -> Result<ReadOptions, SnapshotError> {
-        let mut options = ReadOptions::default();
+        let mut options = ReadOptions {
+            memory_bytes: self.memory_limit,
+            ..ReadOptions::default()
+        };
         for path in &self.identities {
             options.identities.read(path)?;
         }

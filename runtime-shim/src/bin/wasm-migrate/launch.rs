@@ -1,5 +1,6 @@
 //! How a program was started, as far as a later resume needs to know it: kept in the snapshot.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -8,12 +9,13 @@ use wasm_migrate::wasi::{
     FilePolicy, ListedWasi, RestoreError, SECTION as WASI_SECTION, StandaloneFiles, WasiBuilder,
     WasiCtx,
 };
-use wasm_migrate::{HostState, HostStateError, SectionVersion, Sections, restore_host};
+use wasm_migrate::{HostError, HostState, HostStateError, SectionVersion, Sections};
 
 use crate::ship::Shipping;
 
 /// Section of a snapshot that holds [`Launch`], as JSON.
 const LAUNCH_SECTION: &str = "launch";
+const VERSION: SectionVersion = SectionVersion::new(1, 0);
 
 /// How a program was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,13 @@ pub(crate) struct Launch {
     /// Arguments and environment that the guest was started with.
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<Variable>,
+}
+
+impl fmt::Display for Directory {
+    /// As the option that opens it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--dir {}::{}", self.host, self.guest)
+    }
 }
 
 /// A directory that is opened to the guest.
@@ -71,18 +80,23 @@ impl Launch {
         Ok(builder)
     }
 
-    /// Reads the launch of a guest back, before its host is made.
+    /// Reads the launch of a guest back, before its host is made. Its directories are what the snapshot says: whoever
+    /// opens them trusts it.
     pub(crate) fn read(sections: &Sections) -> anyhow::Result<Self> {
-        Self::default().read_back(sections)
-    }
-
-    /// As [`Launch::read`], with other directories, if any are given.
-    pub(crate) fn read_with(sections: &Sections, dirs: Vec<Directory>) -> anyhow::Result<Self> {
-        let launch = Self {
-            dirs,
-            ..Self::default()
+        let name = LAUNCH_SECTION.to_owned();
+        let Some(section) = sections.get(LAUNCH_SECTION) else {
+            return Err(HostError::Missing(name).into());
         };
-        launch.read_back(sections)
+        if !VERSION.reads(section.version) {
+            return Err(HostError::Version {
+                name,
+                found: section.version,
+                readable: VERSION,
+            }
+            .into());
+        }
+        serde_json::from_slice(&section.bytes)
+            .context("the snapshot does not say how its program was started")
     }
 
     /// Exports that are still to be called when the one of this name has returned.
@@ -98,13 +112,6 @@ impl Launch {
             .context("the snapshot has no section of WASI's: this was no program")?;
         Ok(StandaloneFiles::read(&section.bytes)?)
     }
-
-    fn read_back(mut self, sections: &Sections) -> anyhow::Result<Self> {
-        let own = sections.get_key_value(LAUNCH_SECTION);
-        let own = own.map(|(name, section)| (name.clone(), section.clone()));
-        restore_host(&mut [&mut self], &own.into_iter().collect())?;
-        Ok(self)
-    }
 }
 
 impl HostState for Launch {
@@ -113,20 +120,19 @@ impl HostState for Launch {
     }
 
     fn version(&self) -> SectionVersion {
-        SectionVersion::new(1, 0)
+        VERSION
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>, HostStateError> {
         Ok(serde_json::to_vec(self)?)
     }
 
-    /// Directories that the user has named take the place of those recorded.
+    /// Directories are those that this host has opened, not those recorded.
     fn restore(&mut self, _: SectionVersion, bytes: &[u8]) -> Result<(), HostStateError> {
-        let dirs = std::mem::take(&mut self.dirs);
-        *self = serde_json::from_slice(bytes)?;
-        if !dirs.is_empty() {
-            self.dirs = dirs;
-        }
+        *self = Self {
+            dirs: std::mem::take(&mut self.dirs),
+            ..serde_json::from_slice(bytes)?
+        };
         Ok(())
     }
 

@@ -5,23 +5,16 @@ use std::io::{self, Write};
 
 use indicatif::HumanBytes;
 use serde::Serialize;
-use wasm_migrate::abi::{Description, SafePointKind, SlotOrigin};
+use wasm_migrate::abi::{SafePointKind, SlotOrigin};
 use wasm_migrate::wasi::ListedWasi;
-use wasm_migrate::{Frame, MemoryContents, Names, Snapshot, TableContents, Value};
+use wasm_migrate::{Frame, MemorySize, Snapshot, TableContents, Value};
 
 use crate::launch::list_wasi;
 use crate::memory_map::MemoryMap;
+use crate::memory_view::MemoryView;
+use crate::module::Module;
+use crate::terminal::name;
 use crate::{listing_wasi, output};
-
-/// The snapshot's module, as far as it is at hand.
-pub(crate) enum Module {
-    Found {
-        description: Box<Description>,
-        names: Names,
-    },
-    /// With the reason.
-    Missing(String),
-}
 
 /// Everything that is shown.
 #[derive(Serialize)]
@@ -45,10 +38,14 @@ pub(crate) struct Listing {
     /// Why the guest's WASI state is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     wasi_unreadable: Option<String>,
+    /// The part of a memory that the user asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    view: Option<MemoryView>,
 }
 
-#[derive(Serialize)]
-struct ListedFrame {
+/// A frame of the call stack.
+#[derive(Serialize, PartialEq, Eq)]
+pub(crate) struct ListedFrame {
     function: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -58,14 +55,18 @@ struct ListedFrame {
     /// From the start of the original function's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u32>,
-    values: Vec<ListedValue>,
+    pub(crate) values: Vec<ListedValue>,
 }
 
-#[derive(Serialize)]
-struct ListedValue {
+/// A typed value.
+#[derive(Serialize, PartialEq, Eq)]
+pub(crate) struct ListedValue {
     /// `local N` or `operand N`.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
+    /// Of the local or global.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[serde(rename = "type")]
     value_type: &'static str,
     value: String,
@@ -83,8 +84,8 @@ struct ListedGlobal {
 struct ListedMemory {
     pages: u64,
     page_bytes: u64,
-    /// Bytes in blocks that are not all zero.
-    used_bytes: u64,
+    /// Bytes in pages that are not all zero; `None` if the snapshots that this one builds on are not there.
+    used_bytes: Option<u64>,
     map: MemoryMap,
 }
 
@@ -106,7 +107,14 @@ struct ListedSection {
 }
 
 impl Listing {
-    pub(crate) fn new(snapshot: &Snapshot, maps: Vec<MemoryMap>, module: &Module) -> Self {
+    /// `used_bytes` has the bytes in use of each memory, where they are known.
+    pub(crate) fn new(
+        snapshot: &Snapshot<MemorySize>,
+        maps: Vec<MemoryMap>,
+        used_bytes: &[u64],
+        view: Option<MemoryView>,
+        module: &Module,
+    ) -> Self {
         let state = &snapshot.state;
         let (wasi, wasi_unreadable) = match list_wasi(&snapshot.sections) {
             None => (None, None),
@@ -137,14 +145,20 @@ impl Listing {
             globals: globals
                 .map(|(index, value)| ListedGlobal {
                     index,
-                    value: list_value(value, None, module),
+                    value: list_global(index, value, module),
                 })
                 .collect(),
             memories: state
                 .memories
                 .iter()
                 .zip(maps)
-                .map(|(memory, map)| list_memory(memory, map))
+                .enumerate()
+                .map(|(index, (size, map))| ListedMemory {
+                    pages: size.pages,
+                    page_bytes: size.page_bytes,
+                    used_bytes: used_bytes.get(index).copied(),
+                    map,
+                })
                 .collect(),
             tables: tables
                 .map(|(index, table)| list_table(index, table))
@@ -161,6 +175,7 @@ impl Listing {
                 .collect(),
             wasi,
             wasi_unreadable,
+            view,
         }
     }
 
@@ -171,16 +186,17 @@ impl Listing {
         frames_max: usize,
         with_runs: bool,
     ) -> io::Result<()> {
-        writeln!(out, "module    {}", self.module)?;
+        writeln!(out, "module    {}", name(&self.module))?;
         if let Some(reason) = &self.module_missing {
             writeln!(
                 out,
-                "          {reason}; give --module to see names and origins"
+                "          {}; give --module to see names and origins",
+                name(reason)
             )?;
         }
         writeln!(out, "original  {}", self.original_digest)?;
         writeln!(out, "epoch     {}", self.epoch)?;
-        writeln!(out, "entry     {}", self.entry)?;
+        writeln!(out, "entry     {}", name(&self.entry))?;
         writeln!(out, "\ncall stack, innermost of {} first", self.stack.len())?;
         for (number, frame) in self.stack.iter().take(frames_max).enumerate() {
             writeln!(out, "  #{number} {frame}")?;
@@ -207,12 +223,15 @@ impl Listing {
                 used_bytes,
                 map,
             } = memory;
-            writeln!(
+            write!(
                 out,
-                "  {index}: {pages} pages of {page_bytes} bytes ({}), {} in use",
-                HumanBytes(pages.saturating_mul(*page_bytes)),
-                HumanBytes(*used_bytes)
+                "  {index}: {pages} pages of {page_bytes} bytes ({})",
+                HumanBytes(pages.saturating_mul(*page_bytes))
             )?;
+            match used_bytes {
+                Some(used) => writeln!(out, ", {} in use", HumanBytes(*used))?,
+                None => writeln!(out, "; what it builds on is not there")?,
+            }
             map.print_summary(out)?;
             if with_runs {
                 map.print_runs(out)?;
@@ -235,7 +254,7 @@ impl Listing {
         writeln!(out, "\nhost state")?;
         for section in &self.sections {
             let ListedSection {
-                name,
+                name: section,
                 version,
                 required,
                 bytes,
@@ -243,32 +262,20 @@ impl Listing {
             let optional = if *required { "" } else { ", optional" };
             writeln!(
                 out,
-                "  {name} {version}: {}{optional}",
+                "  {} {version}: {}{optional}",
+                name(section),
                 HumanBytes(*bytes as u64)
             )?;
         }
         if let Some(reason) = &self.wasi_unreadable {
-            writeln!(out, "  wasi: {reason}")?;
+            writeln!(out, "  wasi: {}", name(reason))?;
         }
-        match &self.wasi {
-            Some(wasi) => listing_wasi::print(wasi, out),
+        if let Some(wasi) = &self.wasi {
+            listing_wasi::print(wasi, out)?;
+        }
+        match &self.view {
+            Some(view) => view.print(out),
             None => Ok(()),
-        }
-    }
-}
-
-impl Module {
-    fn description(&self) -> Option<&Description> {
-        match self {
-            Self::Found { description, .. } => Some(description),
-            Self::Missing(_) => None,
-        }
-    }
-
-    fn name(&self, function: u32) -> Option<&str> {
-        match self {
-            Self::Found { names, .. } => names.function(function),
-            Self::Missing(_) => None,
         }
     }
 }
@@ -276,7 +283,7 @@ impl Module {
 impl fmt::Display for ListedFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "{name} (function {})", self.function)?,
+            Some(function) => write!(f, "{} (function {})", name(function), self.function)?,
             None => write!(f, "function {}", self.function)?,
         }
         match (self.kind, self.offset) {
@@ -288,10 +295,13 @@ impl fmt::Display for ListedFrame {
 
 impl fmt::Display for ListedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(origin) = &self.origin {
-            write!(f, "{origin}: ")?;
+        match (&self.origin, &self.name) {
+            (Some(origin), Some(given)) => write!(f, "{origin} {}: ", name(given))?,
+            (Some(origin), None) => write!(f, "{origin}: ")?,
+            (None, Some(given)) => write!(f, "{}: ", name(given))?,
+            (None, None) => {}
         }
-        write!(f, "{} = {}", self.value_type, self.value)
+        write!(f, "{} = {}", self.value_type, name(&self.value))
     }
 }
 
@@ -305,7 +315,7 @@ impl fmt::Display for Numbered {
 }
 
 /// Items with their indices, where those are known.
-fn pair<'a, T>(
+pub(crate) fn pair<'a, T>(
     indices: Option<impl Iterator<Item = u32> + 'a>,
     items: &'a [T],
 ) -> impl Iterator<Item = (Option<u32>, &'a T)> {
@@ -313,7 +323,8 @@ fn pair<'a, T>(
     known.chain(std::iter::repeat(None)).zip(items)
 }
 
-fn list_frame(frame: &Frame, module: &Module) -> ListedFrame {
+/// A frame as it is shown.
+pub(crate) fn list_frame(frame: &Frame, module: &Module) -> ListedFrame {
     let about = module
         .description()
         .and_then(|description| description.function(frame.function));
@@ -328,7 +339,7 @@ fn list_frame(frame: &Frame, module: &Module) -> ListedFrame {
     let origins = origins.chain(std::iter::repeat(None));
     ListedFrame {
         function: frame.function,
-        name: module.name(frame.function).map(str::to_owned),
+        name: module.function_name(frame.function).map(str::to_owned),
         safe_point: frame.safe_point,
         kind: point.map(|point| kind_name(point.kind)),
         offset: point.map(|point| point.offset),
@@ -336,12 +347,46 @@ fn list_frame(frame: &Frame, module: &Module) -> ListedFrame {
             .values
             .iter()
             .zip(origins)
-            .map(|(value, origin)| list_value(value, origin, module))
+            .map(|(value, origin)| list_live_value(frame.function, value, origin, module))
             .collect(),
     }
 }
 
-fn list_value(value: &Value, origin: Option<SlotOrigin>, module: &Module) -> ListedValue {
+/// A live value of a function's frame.
+fn list_live_value(
+    function: u32,
+    value: &Value,
+    origin: Option<SlotOrigin>,
+    module: &Module,
+) -> ListedValue {
+    let (origin, name) = match origin {
+        None => (None, None),
+        Some(SlotOrigin::Operand(height)) => (Some(format!("operand {height}")), None),
+        Some(SlotOrigin::Local(index)) => (
+            Some(format!("local {index}")),
+            module
+                .names()
+                .and_then(|names| names.local(function, index)),
+        ),
+    };
+    ListedValue {
+        origin,
+        name: name.map(str::to_owned),
+        ..list_value(value, module)
+    }
+}
+
+/// A global as it is shown; its index may not be known.
+pub(crate) fn list_global(index: Option<u32>, value: &Value, module: &Module) -> ListedValue {
+    let name = module.names().zip(index);
+    let name = name.and_then(|(names, index)| names.global(index));
+    ListedValue {
+        name: name.map(str::to_owned),
+        ..list_value(value, module)
+    }
+}
+
+fn list_value(value: &Value, module: &Module) -> ListedValue {
     let (value_type, value) = match value {
         Value::I32(value) => ("i32", value.to_string()),
         Value::I64(value) => ("i64", value.to_string()),
@@ -349,35 +394,18 @@ fn list_value(value: &Value, origin: Option<SlotOrigin>, module: &Module) -> Lis
         Value::F64(bits) => ("f64", f64::from_bits(*bits).to_string()),
         Value::V128(bits) => ("v128", format!("{bits:#034x}")),
         Value::FuncRef(None) => ("funcref", "null".to_owned()),
-        Value::FuncRef(Some(function)) => match module.name(*function) {
+        Value::FuncRef(Some(function)) => match module.function_name(*function) {
             Some(name) => ("funcref", format!("{name} (function {function})")),
             None => ("funcref", format!("function {function}")),
         },
         Value::ExternRef(None) => ("externref", "null".to_owned()),
         Value::ExternRef(Some(bytes)) => ("externref", format!("{} bytes", bytes.len())),
     };
-    let origin = origin.map(|origin| match origin {
-        SlotOrigin::Local(index) => format!("local {index}"),
-        SlotOrigin::Operand(height) => format!("operand {height}"),
-    });
     ListedValue {
-        origin,
+        origin: None,
+        name: None,
         value_type,
         value,
-    }
-}
-
-fn list_memory(memory: &MemoryContents, map: MemoryMap) -> ListedMemory {
-    let used_bytes = memory
-        .blocks
-        .iter()
-        .map(|block| block.bytes.len() as u64)
-        .sum();
-    ListedMemory {
-        pages: memory.size.pages,
-        page_bytes: memory.size.page_bytes,
-        used_bytes,
-        map,
     }
 }
 

@@ -5,12 +5,14 @@ use std::io::{self, Write};
 
 use wasm_migrate::wasi::{ListedDescriptor, ListedWasi};
 
+use crate::terminal::name;
+
 /// Prints it as text.
 pub(crate) fn print(wasi: &ListedWasi, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nWASI")?;
-    writeln!(out, "  arguments: {}", wasi.args.join(" "))?;
+    writeln!(out, "  arguments: {}", name(&wasi.args.join(" ")))?;
     for variable in &wasi.env {
-        writeln!(out, "  environment: {variable}")?;
+        writeln!(out, "  environment: {}", name(variable))?;
     }
     let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
     writeln!(
@@ -40,7 +42,8 @@ pub(crate) fn print(wasi: &ListedWasi, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-struct Shown<'a>(&'a ListedDescriptor);
+/// A descriptor on one line.
+pub(crate) struct Shown<'a>(pub(crate) &'a ListedDescriptor);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

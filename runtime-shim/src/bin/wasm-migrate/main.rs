@@ -15,6 +15,7 @@ mod diff;
 mod doctor;
 mod engine_config;
 mod engines;
+mod file_lock;
 mod file_options;
 mod fork;
 mod freeze;
@@ -24,9 +25,10 @@ mod launch;
 mod listing;
 mod listing_wasi;
 mod man;
+mod memory_diff;
 mod memory_map;
+mod memory_view;
 mod module;
-mod notes;
 mod options;
 mod output;
 mod portability;
@@ -37,10 +39,11 @@ mod run;
 mod session;
 mod ship;
 mod soft_dirty;
+mod terminal;
 mod triggers;
 mod verify;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -82,8 +85,9 @@ enum Command {
 fn main() -> ExitCode {
     let matches = Cli::command().color(color_from_arguments()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    notes::set_quiet(cli.quiet);
-    start_log(cli.verbose, cli.quiet, cli.color);
+    terminal::set_up(cli.quiet, cli.color);
+    start_log(cli.verbose, cli.quiet);
+    let is_diff = matches!(cli.command, Command::Diff(_));
     let done = match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Resume(arguments) => resume::resume(arguments),
@@ -102,8 +106,9 @@ fn main() -> ExitCode {
         }
     };
     done.unwrap_or_else(|error| {
-        print_error(&error, cli.color);
-        ExitCode::FAILURE
+        terminal::error(&error);
+        // As of `diff`, whose 1 means that there are differences.
+        ExitCode::from(if is_diff { 2 } else { 1 })
     })
 }
 
@@ -122,43 +127,17 @@ fn color_from_arguments() -> ColorChoice {
     }
 }
 
-fn start_log(verbose: u8, quiet: bool, color: ColorChoice) {
+fn start_log(verbose: u8, quiet: bool) {
     let level = match verbose {
         _ if quiet => LevelFilter::Error,
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         _ => LevelFilter::Trace,
     };
-    let style = match color {
-        ColorChoice::Always => env_logger::WriteStyle::Always,
-        ColorChoice::Never => env_logger::WriteStyle::Never,
-        ColorChoice::Auto => env_logger::WriteStyle::Auto,
-    };
     env_logger::Builder::new()
         // The engine's own log is for RUST_LOG alone.
         .filter_module("wasm_migrate", level)
         .parse_default_env()
-        .write_style(style)
+        .format(|out, record| writeln!(out, "{}", terminal::log_line(record)))
         .init();
-}
-
-/// Prints an error and all its causes.
-fn print_error(error: &anyhow::Error, color: ColorChoice) {
-    let stderr = std::io::stderr();
-    let is_colored = match color {
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-        ColorChoice::Auto => stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-    };
-    let label = if is_colored {
-        "\x1b[1;31merror:\x1b[0m"
-    } else {
-        "error:"
-    };
-    let mut out = stderr.lock();
-    // Nothing is left to tell if standard error is gone.
-    let _ = writeln!(out, "{label} {error}");
-    for (number, cause) in error.chain().skip(1).enumerate() {
-        let _ = writeln!(out, "  {number}: {cause}");
-    }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use wasm_migrate::{Compression, Tracking};
 
+use crate::checkpoint_files::CheckpointFiles;
 use crate::file_options::FileOptions;
 use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
@@ -62,7 +63,7 @@ pub(crate) struct HostOptions {
     #[arg(long, value_name = "TIME", help_heading = "Snapshots", value_parser = duration)]
     pub(crate) snapshot_after: Option<Duration>,
     /// Leave a checkpoint behind at this interval while the guest runs on. `run` with the same arguments goes
-    /// on from the newest one if this process is killed; at the guest's end they are removed.
+    /// on from the newest one if this process is killed; when the guest ends or is stopped they are removed.
     #[arg(long, value_name = "TIME", help_heading = "Checkpoints", value_parser = duration)]
     pub(crate) checkpoint_every: Option<Duration>,
     /// Keep so many of the newest checkpoints (and those that they build on).
@@ -100,6 +101,17 @@ impl HostOptions {
             let name = module.file_stem().unwrap_or_default();
             PathBuf::from(name).with_added_extension("snapshot")
         })
+    }
+
+    /// Where this module's checkpoints go, if there are to be any.
+    pub(crate) fn checkpoint_files(
+        &self,
+        module: &Path,
+    ) -> anyhow::Result<Option<CheckpointFiles>> {
+        let wanted = self.checkpoint_every.is_some();
+        wanted
+            .then(|| CheckpointFiles::beside(&self.snapshot_path(module)))
+            .transpose()
     }
 }
 

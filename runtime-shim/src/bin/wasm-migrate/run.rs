@@ -1,21 +1,20 @@
 //! `wasm-migrate run`: starts a program.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::{SnapshotChain, abi};
+use wasm_migrate::abi;
 
-use crate::checkpoint_files::CheckpointFiles;
+use crate::checkpoint_files::Newest;
 use crate::keys::ReadKeys;
 use crate::launch::{Launch, Variable};
-use crate::notes::note;
 use crate::options::{HostOptions, variable};
 use crate::portability::Processor;
-use crate::resume;
-use crate::session::{Begin, Program, Session, read_module};
-use crate::ship::Shipping;
+use crate::session::{Begin, Program, Session};
+use crate::terminal::note;
+use crate::{module, resume};
 
 /// Runs a migratized module. The exit status is the guest's own; 134 if it traps, 75 if it was stopped
 /// and its snapshot written.
@@ -43,7 +42,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
-        module,
+        module: path,
         env,
         invoke,
         fresh,
@@ -53,8 +52,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } = arguments;
     let shipping = host.ship.shipping()?;
     let processor = Processor::here(host.portability);
-    let wasm = read_module(&module)?;
-    let program = Program::load(module, &wasm, &host, processor)?;
+    let wasm = module::read(&path)?;
+    let program = Program::load(path, &wasm, &host, processor)?;
     drop(wasm);
     let has = |name: &str| program.guest.module().get_export(name).is_some();
     let prints_results = invoke.is_some();
@@ -76,11 +75,20 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         args,
         env,
     };
-    if host.checkpoint_every.is_some() && !fresh {
-        let files = CheckpointFiles::beside(&host.snapshot_path(&program.path));
-        if let Some((path, chain)) = files.latest(&keys.load()?) {
-            return go_on(program, &launch, host, shipping, &path, chain);
-        }
+    let checkpoints = host.checkpoint_files(&program.path)?;
+    if let Some(files) = checkpoints.as_ref().filter(|_| !fresh)
+        && let Some(newest) = files.latest(&keys.load()?)
+    {
+        check_same_command(&program, &launch, &newest)?;
+        let Newest { path, chain } = newest;
+        let shown = path.display();
+        note(format_args!(
+            "going on from checkpoint `{shown}` of an earlier run; --fresh starts anew"
+        ));
+        return resume::session(program, chain, launch, host, shipping)?
+            .with_checkpoints(checkpoints)?
+            .run()
+            .with_context(|| format!("`{shown}` cannot be resumed: --fresh starts anew"));
     }
     let name = program
         .path
@@ -97,35 +105,27 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     Session::new(program, launch, wasi.build(), host, Begin::Start)?
         .with_shipping(shipping)
+        .with_checkpoints(checkpoints)?
         .run()
         .context("the guest cannot be run")
 }
 
-/// Goes on from the newest checkpoint of an earlier run, which must have been of the same command.
-fn go_on(
-    program: Program,
+/// A checkpoint of an earlier run must have been of the same command.
+fn check_same_command(
+    program: &Program,
     launch: &Launch,
-    host: HostOptions,
-    shipping: Option<Shipping>,
-    path: &Path,
-    chain: SnapshotChain<'static>,
-) -> anyhow::Result<ExitCode> {
-    let shown = path.display();
+    Newest { path, chain }: &Newest,
+) -> anyhow::Result<()> {
     let snapshot = chain.newest().snapshot();
-    let recorded = Launch::read(&snapshot.sections)?;
-    if snapshot.state.original_digest != program.guest.description().original_digest
-        || recorded != *launch
-        || Processor::read(&snapshot.sections)?.as_ref() != Some(&program.processor)
-    {
-        anyhow::bail!(
-            "`{shown}` is a checkpoint of another program, or of other arguments: start anew with \
-             --fresh, or name other files with --snapshot"
-        );
+    let is_same = snapshot.state.original_digest == program.guest.description().original_digest
+        && Launch::read(&snapshot.sections)? == *launch
+        && Processor::read(&snapshot.sections)?.as_ref() == Some(&program.processor);
+    match is_same {
+        true => Ok(()),
+        false => anyhow::bail!(
+            "`{}` is a checkpoint of another program, or of other arguments: start anew with --fresh, or name \
+             other files with --snapshot",
+            path.display()
+        ),
     }
-    note(format_args!(
-        "going on from checkpoint `{shown}` of an earlier run; --fresh starts anew"
-    ));
-    resume::session(program, chain, host, shipping)?
-        .run()
-        .with_context(|| format!("`{shown}` cannot be resumed: --fresh starts anew"))
 }

@@ -23,11 +23,12 @@ use crate::compiler;
 use crate::engine_config::{self, HOST_STACK_BYTES};
 use crate::keys::LoadedKeys;
 use crate::launch::Launch;
-use crate::notes::note;
 use crate::options::HostOptions;
 use crate::portability::Processor;
 use crate::precompiled;
+use crate::progress::Progress;
 use crate::ship::Shipping;
+use crate::terminal::{note, problem};
 use crate::triggers::{self, Reasons};
 
 /// Exit status after a trap, as from a process that aborts.
@@ -123,11 +124,6 @@ impl Program {
     }
 }
 
-/// The bytes of a module.
-pub(crate) fn read_module(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
-}
-
 impl Session {
     pub(crate) fn new(
         program: Program,
@@ -137,16 +133,6 @@ impl Session {
         begin: Begin,
     ) -> anyhow::Result<Self> {
         let keys = Arc::new(host.keys.load()?);
-        let checkpoints = match host.checkpoint_every {
-            Some(_) => Some(Checkpoints::start(
-                CheckpointFiles::beside(&host.snapshot_path(&program.path)),
-                host.keep.into(),
-                host.compress,
-                host.dirty_tracking,
-                Arc::clone(&keys),
-            )?),
-            None => None,
-        };
         let pacing = match host.snapshot_at {
             Some(_) => Pacing::Every(1),
             None => Pacing::Latency(host.latency),
@@ -168,9 +154,26 @@ impl Session {
             epoch: None,
             keys,
             reasons: Arc::default(),
-            checkpoints,
+            checkpoints: None,
             shipping: None,
         })
+    }
+
+    /// Leaves checkpoints behind in these files.
+    pub(crate) fn with_checkpoints(
+        mut self,
+        files: Option<CheckpointFiles>,
+    ) -> anyhow::Result<Self> {
+        if let Some(files) = files {
+            self.checkpoints = Some(Checkpoints::start(
+                files,
+                self.host.keep.into(),
+                self.host.compress,
+                self.host.dirty_tracking,
+                Arc::clone(&self.keys),
+            )?);
+        }
+        Ok(self)
     }
 
     /// Sends the guest away when it is stopped.
@@ -229,7 +232,7 @@ impl Session {
         self.warn_if_not_reached();
         let ended = ended.or_else(exit_status);
         if let Some(checkpoints) = self.checkpoints.take() {
-            checkpoints.finish(matches!(ended, Ok(Ending::Ended(_))));
+            checkpoints.finish(ended.is_ok());
         }
         match ended? {
             Ending::Ended(status) => {
@@ -250,8 +253,12 @@ impl Session {
         let mut resumed = None;
         if let Begin::Resume(chain) = std::mem::replace(&mut self.begin, Begin::Start) {
             let running = &chain.newest().snapshot().state.entry;
-            let running = entries.iter().position(|entry| entry == running);
-            entries.drain(..running.unwrap_or(entries.len()));
+            let Some(place) = entries.iter().position(|entry| entry == running) else {
+                wasmtime::bail!(
+                    "the snapshot is of a call of `{running}`, which is none of those that it says were to be made"
+                )
+            };
+            entries.drain(..place);
             resumed = Some(chain);
         }
         let mut values = Vec::new();
@@ -303,13 +310,17 @@ impl Session {
                 Outcome::Finished(results) => return Ok(Settled::Finished(results)),
                 Outcome::Suspended if self.reasons.take_checkpoint() && !self.is_at_poll() => {
                     if let Err(error) = self.write_checkpoint(instance, entry) {
-                        eprintln!("a checkpoint was not written, the guest goes on: {error:#}");
+                        problem(format_args!(
+                            "a checkpoint was not written, the guest goes on: {error:#}"
+                        ));
                     }
                 }
                 Outcome::Suspended => match self.write_snapshot(instance, entry) {
                     Ok(status) => return Ok(Settled::Left(status)),
                     Err(error) => {
-                        eprintln!("no snapshot was written, the guest goes on: {error:#}");
+                        problem(format_args!(
+                            "no snapshot was written, the guest goes on: {error:#}"
+                        ));
                     }
                 },
             }
@@ -348,11 +359,15 @@ impl Session {
         let snapshot = self.snapshot(instance, entry)?;
         let frames = snapshot.state.frames.len();
         let path = self.host.snapshot_path(&self.program.path);
+        let views = instance.memories(&self.store);
+        let total = views.iter().map(|view| view.bytes.len() as u64).sum();
+        let progress = Progress::new("writing", Some(total));
+        let told = |bytes| progress.add(bytes);
         let options = WriteOptions {
             compression: self.host.compress,
+            progress: wasm_migrate::Progress::new(&told),
             ..self.keys.options()
         };
-        let views = instance.memories(&self.store);
         let Written { bytes, .. } = snapshot.with_memories(views).write(&path, options)?;
         if let Some(shipping) = &self.shipping {
             return shipping.ship(&path, &self.program.path).inspect_err(|_| {
@@ -420,7 +435,7 @@ fn exit_status(error: wasmtime::Error) -> anyhow::Result<Ending> {
         return Ok(Ending::Ended((*status & 0xff) as u8));
     }
     if error.is::<Trap>() {
-        eprintln!("the guest trapped: {error:?}");
+        problem(format_args!("the guest trapped: {error:?}"));
         return Ok(Ending::Ended(TRAPPED));
     }
     Err(error.into())

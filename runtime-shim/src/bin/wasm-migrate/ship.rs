@@ -12,9 +12,9 @@ use anyhow::Context as _;
 use clap::Args;
 use wasm_migrate::shipment::{Message, PIECE_BYTES, ShipmentWriter};
 
-use crate::notes::note;
 use crate::progress::Progress;
 use crate::session::SNAPSHOT_WRITTEN;
+use crate::terminal::{note, problem};
 
 /// What a destination with a way back says when it could run the guest, and when it does.
 pub(crate) const READY: &str = "wasm-migrate: ready\n";
@@ -127,10 +127,10 @@ impl Shipping {
             .send(&mut writer, snapshot, module)
             .and_then(|()| Ok(writer.send(&Message::Go)?));
         if let Err(error) = sent {
-            eprintln!(
+            problem(format_args!(
                 "error: the guest could not be sent ({error:#}); it is kept in `{shown}`, go on with: \
                  wasm-migrate resume {shown}"
-            );
+            ));
             return FAILED;
         }
         if self.no_keep {
@@ -166,10 +166,10 @@ impl Shipping {
             return Err(error.context(format!("`{command}` did not take the guest{why}")));
         }
         if let Err(error) = expect_line(&mut output, RUNNING) {
-            eprintln!(
+            problem(format_args!(
                 "error: `{command}` was told to run the guest and did not say that it does ({error:#}); the \
                  guest is kept in `{shown}`: if it does not run there, go on with: wasm-migrate resume {shown}"
-            );
+            ));
             let _ = child.wait();
             return Ok(FAILED);
         }
@@ -192,7 +192,7 @@ impl Shipping {
         let snapshot = open(snapshot)?;
         let length = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
         let total = length(&snapshot) + module.as_ref().map_or(0, length);
-        let mut progress = Progress::new("sending", Some(total));
+        let progress = Progress::new("sending", Some(total));
         if let Some(module) = module {
             writer.send_all(module, Message::Module, |bytes| progress.add(bytes))?;
         }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use indicatif::HumanBytes;
 use serde::Serialize;
 use wasm_migrate::SnapshotChain;
 
 use crate::keys::ReadKeys;
-use crate::output;
+use crate::progress::Progress;
+use crate::{output, terminal};
 
 /// Reads a snapshot to its end, and those that it builds on, and checks every digest. Exit status 0: it is
 /// whole and undamaged.
@@ -41,6 +43,8 @@ struct Verified {
 pub(crate) fn verify(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let options = arguments.keys.load()?;
     let chain = SnapshotChain::open(&arguments.snapshot, &options)?;
+    let progress = Progress::new("reading", Some(chain.bytes_to_verify()));
+    let chain = chain.on_progress(move |bytes| progress.add(bytes));
     chain.verify()?;
     let reader = chain.newest();
     let state = &reader.snapshot().state;
@@ -53,7 +57,10 @@ pub(crate) fn verify(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         signer: reader.signer().as_ref().map(output::hex),
         parent: reader.parent().map(|parent| parent.name.clone()),
         frames: state.frames.len(),
-        memory_bytes: state.memories.iter().map(|size| size.bytes()).sum(),
+        memory_bytes: state
+            .memories
+            .iter()
+            .fold(0, |sum: u64, size| sum.saturating_add(size.bytes())),
         stored_bytes: header.total_bytes(),
     };
     output::print(arguments.json, &verified, |out| {
@@ -65,12 +72,14 @@ pub(crate) fn verify(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let signer = verified.signer.as_deref();
         writeln!(out, "signed    {}", signer.unwrap_or("no"))?;
         if let Some(parent) = &verified.parent {
-            writeln!(out, "builds on {parent}")?;
+            writeln!(out, "builds on {}", terminal::name(parent))?;
         }
         writeln!(
             out,
-            "holds     {} frames, {} bytes of memory in {} bytes",
-            verified.frames, verified.memory_bytes, verified.stored_bytes
+            "holds     {} frames, {} of memory, in {}",
+            verified.frames,
+            HumanBytes(verified.memory_bytes),
+            HumanBytes(verified.stored_bytes)
         )
     })
 }
