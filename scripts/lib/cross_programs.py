@@ -70,7 +70,7 @@ class Program:
         return [*node.command, "run", *flags, self.module, "--", *self.args]
 
     def resume(self, node, here, extra=(), source=None):
-        flags = [*node.code(self), "--snapshot", here / "snapshot", *extra]
+        flags = ["--same-dirs", *node.code(self), "--snapshot", here / "snapshot", *extra]
         return [*node.command, "resume", *flags, source or here / "snapshot"]
 
     def ask_oracle(self):
