@@ -6,6 +6,8 @@ from pathlib import Path
 from corpus_packages import CACHE, ROOT, Failure
 
 CORPUS = CACHE / "corpus"
+SAMPLE = {"gemm", "jacobi-2d", "floyd-warshall", "embedded", "fib", "binary-trees", "bytecode", "expression-tree", "lua",
+          "zstd"}
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Program:
 
 
 def programs(names, sample):
-    """The programs whose names contain one of `names` (all if there are none), or those that `sample` marks."""
+    """The programs whose names contain one of `names` (all if there are none), or the sample."""
     bench = tomllib.loads((ROOT / "corpus" / "bench.toml").read_text())
     manifest = tomllib.loads((ROOT / "corpus" / "manifest.toml").read_text())
     found = [kernel(entry) for entry in bench["kernel"] if wanted(entry, names, sample)]
@@ -39,7 +41,7 @@ def programs(names, sample):
 def wanted(entry, names, sample):
     if names:
         return any(name in entry["name"] for name in names)
-    return not sample or entry.get("bench_sample", False)
+    return not sample or entry["name"] in SAMPLE
 
 
 def is_work(entry):

@@ -1,7 +1,6 @@
 """Original against the working copy of the rewriter, and against another build of it if there is one."""
-from bench_figures import print_figure
 from bench_programs import programs
-from bench_run import REWRITER, build, fetch, frames_round_trip_ms, race
+from bench_run import REWRITER, build, fetch, race
 from bench_statistics import geometric_mean, paired_ratio, spread
 from bench_variants import migratized, original
 from wasm_size import sizes
@@ -11,7 +10,7 @@ def run(chosen):
     fetch()
     build()
     found = programs(chosen.names, sample=False)
-    if chosen.quick and not chosen.names:
+    if not chosen.names:
         found = [program for program in found if program.group != "real"]
     rewriters = {"ours": REWRITER, **({"against": chosen.against} if chosen.against else {})}
     width = max(len(program.name) for program in found)
@@ -35,22 +34,6 @@ def run(chosen):
         mean = {key: geometric_mean(row[key] for row in columns[name]) for key in ("time", "size", "code", "compile")}
         summary += f" {mean['time']:8.3f} {'':6} {mean['size']:6.3f} {mean['code']:6.3f} {mean['compile']:7.2f} |"
     print(summary)
-    if not chosen.quick:
-        figures(columns["ours"])
-
-
-def figures(rows):
-    means = {key: geometric_mean(row[key] for row in rows) for key in ("time", "size", "code", "compile")}
-    print_figure("run_time_wasmtime_default", means["time"])
-    print_figure("run_time_worst", max(row["time"] for row in rows))
-    print_figure("size_balanced", means["size"])
-    print_figure("compiled_code_size", means["code"])
-    print_figure("compile_time", means["compile"])
-    print_figure("capture_resume_10000_frames_ms", frames_round_trip_ms(10_000))
-    cpython = next(iter(programs(["cpython"], sample=False)))
-    rewrites = sorted((migratized(cpython, "ours", REWRITER) for _ in range(3)), key=lambda made: made.made_cpu_s)
-    print_figure("rewrite_cpython_s", rewrites[1].made_wall_s)
-    print_figure("rewrite_peak_memory_over_input", rewrites[1].made_peak_bytes / cpython.wasm.stat().st_size)
 
 
 def measure(program, rewriters, chosen):

@@ -4,11 +4,13 @@ import os
 import subprocess
 from pathlib import Path
 
-from corpus_packages import CACHE, ROOT, Failure
+from corpus_packages import ROOT, Failure
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 REWRITER = TARGET / "wasm-migratize"
 BENCH = TARGET / "bench"
+# What a run makes for itself; in the directory of the build, so that two working copies do not meet.
+WORK = TARGET.parent / "bench"
 
 
 def build():
@@ -32,16 +34,20 @@ def fetch(names=()):
 
 def race(program, variants, *flags):
     """Runs the variants of a program against each other; answers what was measured, by name of the variant."""
-    plan = CACHE / "bench" / "plans" / f"{program.name}.json"
+    line = measure(program, variants, one_processor(), "race", *flags)
+    return {raced["name"]: raced for raced in line["raced"]}
+
+
+def measure(program, variants, prefix, command, *flags):
+    plan = WORK / "plans" / f"{program.name}.json"
     write_plan(plan, program, variants)
-    command = [*one_processor(), BENCH, "race", plan, *map(str, flags)]
-    text = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if text.returncode != 0:
-        raise Failure(f"measuring {program.name} ended with exit code {text.returncode}")
-    line = json.loads(text.stdout)
+    done = subprocess.run([*prefix, BENCH, command, plan, *map(str, flags)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Failure(f"measuring {program.name} ended with exit code {done.returncode}")
+    line = json.loads(done.stdout)
     if "error" in line:
         raise Failure(f"{program.name}: {line['error']}")
-    return {raced["name"]: raced for raced in line["raced"]}
+    return line
 
 
 def frames_round_trip_ms(frames):

@@ -18,3 +18,9 @@ def spread(values, base):
 def geometric_mean(ratios):
     ratios = list(ratios)
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
+
+
+def quantile(values, part):
+    """The smallest value that is not below this part of them."""
+    ordered = sorted(values)
+    return ordered[min(math.ceil(part * len(ordered)), len(ordered)) - 1]

@@ -8,9 +8,9 @@ import json
 import subprocess
 import time
 
-from bench_run import one_processor
+from bench_run import WORK, one_processor
 from bench_tools import node
-from corpus_packages import CACHE, ROOT, Failure
+from corpus_packages import ROOT, Failure
 
 HOST = ROOT / "scripts" / "lib" / "bench-v8.mjs"
 # V8's own limit is 1 MB, which recursive programs exceed; the system's is 8 MB.
@@ -20,7 +20,7 @@ WARM_UP_ROUNDS = 2
 
 class Contestant:
     def __init__(self, program, variant):
-        directory = CACHE / "bench" / "v8" / program.name
+        directory = WORK / "v8" / program.name
         directory.mkdir(parents=True, exist_ok=True)
         about = directory / f"{variant.name}.json"
         about.write_text(json.dumps({

@@ -9,9 +9,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus_packages import CACHE, Failure
+from bench_run import WORK
+from corpus_packages import Failure
 
-VARIANTS = CACHE / "bench" / "variants"
+VARIANTS = WORK / "variants"
 REWRITE_TIME_LIMIT = 600
 
 
@@ -62,12 +63,15 @@ def measured(command, time_limit, **more):
     """Runs a command and says what it used. It is stopped at the time limit, counted in CPU seconds so that a busy
     machine does not change what is refused, and in any case after ten times as long."""
     command = [str(part) for part in command]
-    limited = ["prlimit", f"--cpu={time_limit}", "timeout", "--kill-after=5", str(10 * time_limit), *command]
+    limited = ["timeout", "--kill-after=5", str(10 * time_limit), "prlimit", f"--cpu={time_limit}", *command]
     started = time.monotonic()
     child = subprocess.Popen(limited, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more)
     said = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    if cpu_s >= time_limit - 1:
+        raise Failure(f"not done after {time_limit} s of CPU time")
     if child.returncode != 0:
         raise Failure(f"`{' '.join(command)}` ended with exit code {child.returncode}:\n{said.strip()[-3000:]}")
-    return Measured(time.monotonic() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Measured(time.monotonic() - started, cpu_s, usage.ru_maxrss * 1024)

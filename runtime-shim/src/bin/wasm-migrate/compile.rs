@@ -10,9 +10,9 @@ use wasm_migrate::Machine;
 
 use crate::compiler;
 use crate::engine_config;
-use crate::notes::note;
+use crate::module as modules;
 use crate::portability::{PortabilityOptions, Processor};
-use crate::session::read_module;
+use crate::terminal::note;
 
 /// Compiles a module for `run --precompiled` and `resume --precompiled`: on machines that have no compiler or are slow at
 /// compiling, or so that nothing is left to be compiled when a guest arrives.
@@ -41,7 +41,7 @@ pub(crate) fn compile(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         portability,
     } = arguments;
     let shown = module.display();
-    let wasm = read_module(module)?;
+    let wasm = modules::read(module)?;
     let processor = Processor::here(*portability);
     // Any size: code does not depend on it.
     let config = engine_config::config(1 << 20, &processor);
