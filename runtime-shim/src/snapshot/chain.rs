@@ -231,11 +231,15 @@ impl<'s> SnapshotChain<'s> {
         first_page: u64,
         target: &mut [u8],
     ) -> Result<(), SnapshotError> {
-        let area = Area {
-            first_page,
-            bytes: target,
-        };
-        self.fill_areas(memory, vec![area])
+        // Whole pages are read, up to the memory's end: beyond that, a page must be zero.
+        let size = self.newest().snapshot().state.memories[memory].bytes();
+        let left = size.saturating_sub(first_page.saturating_mul(PAGE_BYTES as u64));
+        let whole = (target.len().next_multiple_of(PAGE_BYTES) as u64).min(left) as usize;
+        let mut pages = vec![0; whole.max(target.len())];
+        let bytes = &mut pages[..whole];
+        self.fill_areas(memory, vec![Area { first_page, bytes }])?;
+        target.copy_from_slice(&pages[..target.len()]);
+        Ok(())
     }
 
     /// Reads everything.

@@ -24,6 +24,11 @@ const CHUNKS_AT_ONCE: usize = 16;
 /// Batches of packed chunks that may wait to be written.
 const BATCHES_AHEAD: usize = 2;
 
+/// Where a Zstandard frame describes itself (RFC 8878, section 3.1.1.1.1), and the bit there that decoders ignore: set, it
+/// is damage that the digest of the contents would not show.
+const ZSTD_DESCRIPTOR: usize = 4;
+const ZSTD_UNUSED_BIT: u8 = 0x10;
+
 type Digest = [u8; 32];
 
 /// How memory contents are compressed.
@@ -233,9 +238,12 @@ impl<'s> ChunkSource<'s> {
                 let mut packed = vec![0; chunk.bytes as usize];
                 self.source
                     .read_exact_at(&mut packed, self.offsets[number])?;
+                let is_marked = packed
+                    .get(ZSTD_DESCRIPTOR)
+                    .is_some_and(|descriptor| descriptor & ZSTD_UNUSED_BIT != 0);
                 // No more than the target holds is unpacked, whatever the contents say.
                 let unpacked = zstd::bulk::decompress_to_buffer(&packed, target);
-                if unpacked.ok() != Some(target.len()) {
+                if unpacked.ok() != Some(target.len()) || is_marked {
                     return Err(damaged());
                 }
             }
