@@ -69,6 +69,7 @@ pub(super) fn moved(tools: &Tools, case: &Case) -> Result<Vec<Run>> {
         let words = vec![
             "resume".into(),
             "--quiet".into(),
+            "--same-dirs".into(),
             world.beside("snapshot").into(),
         ];
         let second = run(command, words, case, &world)?;
