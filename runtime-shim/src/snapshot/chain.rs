@@ -218,7 +218,11 @@ impl<'s> SnapshotChain<'s> {
     /// hold anything.
     pub fn fill(&self, memory: usize, target: &mut [u8]) -> Result<(), SnapshotError> {
         self.check_limit()?;
-        self.read(memory, 0, target)
+        let area = Area {
+            first_page: 0,
+            bytes: target,
+        };
+        self.fill_areas(memory, vec![area])
     }
 
     /// Makes `target` equal to part of a memory, from one of its pages on. It does not reach beyond the memory.
@@ -231,14 +235,20 @@ impl<'s> SnapshotChain<'s> {
         first_page: u64,
         target: &mut [u8],
     ) -> Result<(), SnapshotError> {
-        // Whole pages are read, up to the memory's end: beyond that, a page must be zero.
         let size = self.newest().snapshot().state.memories[memory].bytes();
-        let left = size.saturating_sub(first_page.saturating_mul(PAGE_BYTES as u64));
-        let whole = (target.len().next_multiple_of(PAGE_BYTES) as u64).min(left) as usize;
-        let mut pages = vec![0; whole.max(target.len())];
-        let bytes = &mut pages[..whole];
-        self.fill_areas(memory, vec![Area { first_page, bytes }])?;
-        target.copy_from_slice(&pages[..target.len()]);
+        let (pages, rest) = target.split_at_mut(target.len() / PAGE_BYTES * PAGE_BYTES);
+        let last_page = first_page.saturating_add((pages.len() / PAGE_BYTES) as u64);
+        // A page is read up to the memory's end: beyond that, it must be zero.
+        let left = size.saturating_sub(last_page.saturating_mul(PAGE_BYTES as u64));
+        let held = match rest.is_empty() {
+            true => 0,
+            false => left.min(PAGE_BYTES as u64) as usize,
+        };
+        let mut last = [0; PAGE_BYTES];
+        let areas = [(first_page, pages), (last_page, &mut last[..held])];
+        let areas = areas.map(|(first_page, bytes)| Area { first_page, bytes });
+        self.fill_areas(memory, areas.into())?;
+        rest.copy_from_slice(&last[..rest.len()]);
         Ok(())
     }
 
