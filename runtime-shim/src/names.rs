@@ -79,9 +79,14 @@ pub fn read_description(wasm: &[u8]) -> Result<(Description, Names), Error> {
         locals,
         globals,
     } = names;
+    // Without names of functions it is not known which were added, and so not whose the locals are.
+    let locals = match functions.is_empty() {
+        true => HashMap::new(),
+        false => added.by_original_index(locals),
+    };
     let names = Names {
         functions: added.by_original_index(functions),
-        locals: added.by_original_index(locals),
+        locals,
         globals,
     };
     Ok((description, names))

@@ -158,7 +158,7 @@ fn a_snapshot_can_be_looked_at() {
 const NAMED: &str = r#"(module
     (memory 1)
     (global $total (mut i64) (i64.const 0))
-    (func (export "sum") (param $count i32) (result i64) (local $step i32)
+    (func $sum (export "sum") (param $count i32) (result i64) (local $step i32)
         (loop $l
             (local.set $step (i32.add (local.get $step) (i32.const 3)))
             (global.set $total (i64.add (global.get $total) (i64.extend_i32_u (local.get $step))))
