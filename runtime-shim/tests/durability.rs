@@ -12,32 +12,30 @@ use std::time::{Duration, Instant};
 use shell::{command, directory, migratize, run, status, text};
 use tempfile::TempDir;
 
-/// Fills 16 MiB with numbers that nothing compresses, then computes `steps` rounds that depend on all before.
+/// Touches 16 MiB, no page like another, then computes `steps` rounds that depend on all before.
 const GUEST: &str = r#"(module
     (memory 256)
-    (func $next (param $state i64) (result i64)
-        (local.set $state (i64.xor (local.get $state) (i64.shl (local.get $state) (i64.const 13))))
-        (local.set $state (i64.xor (local.get $state) (i64.shr_u (local.get $state) (i64.const 7))))
-        (i64.xor (local.get $state) (i64.shl (local.get $state) (i64.const 17))))
     (func (export "count") (param $steps i32) (result i64) (local $state i64) (local $at i32)
-        (local.set $state (i64.const 88172645463325252))
         (loop $fill
-            (local.set $state (call $next (local.get $state)))
-            (i64.store (local.get $at) (local.get $state))
+            (i64.store (local.get $at) (i64.extend_i32_u (i32.add (local.get $at) (i32.const 1))))
             (br_if $fill (i32.lt_u
-                (local.tee $at (i32.add (local.get $at) (i32.const 8))) (i32.const 0x1000000))))
+                (local.tee $at (i32.add (local.get $at) (i32.const 4096))) (i32.const 0x1000000))))
+        (local.set $state (i64.const 88172645463325252))
         (loop $work
+            (local.set $state (i64.xor (local.get $state) (i64.shl (local.get $state) (i64.const 13))))
+            (local.set $state (i64.xor (local.get $state) (i64.shr_u (local.get $state) (i64.const 7))))
             (local.set $at (i32.and (i32.wrap_i64 (local.get $state)) (i32.const 0xfffff8)))
             (local.set $state (i64.add
-                (i64.load (local.get $at)) (i64.rotl (local.get $state) (i64.const 9))))
+                (i64.load (local.get $at)) (i64.rotl (local.get $state) (i64.const 17))))
             (i64.store (local.get $at) (local.get $state))
             (br_if $work (local.tee $steps (i32.sub (local.get $steps) (i32.const 1)))))
         (local.get $state)))"#;
 
 const LINE: &str = "run guest.wasm --invoke count --compress none";
-const STEPS: &str = " -- 40000000";
+/// Work for seconds.
+const STEPS: &str = " -- 10000000";
 /// Passages of safe points after which its memory is full and it works.
-const WORKS: u64 = 2_500_000;
+const WORKS: u64 = 5_000;
 
 fn with_guest() -> TempDir {
     let directory = directory();
@@ -139,7 +137,7 @@ fn checkpoints_survive_kills_at_random_moments() {
         let before = checkpoints(at).last().copied();
         let mut child = start(at, &line);
         wait_until(|| checkpoints(at).last().copied() > before);
-        std::thread::sleep(Duration::from_millis(round * 17));
+        std::thread::sleep(Duration::from_millis(round * 7));
         child.kill().expect("it is a child");
         child.wait().expect("it was killed");
         let left = checkpoints(at);
@@ -286,7 +284,7 @@ fn a_disk_that_fills_up_leaves_older_checkpoints() {
         .spawn()
         .expect("the program can be started");
     wait_until(|| checkpoints(&disk.0).contains(&1));
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(200));
     child.kill().expect("it is a child");
     let killed = child.wait_with_output().expect("it was killed");
     let output = run(at, &line);
