@@ -40,6 +40,8 @@ pub(crate) struct Checkpoints {
     last: Last,
     since_full: u64,
     copying: Option<Copying>,
+    /// Has the user been told that some are left out?
+    is_late_told: bool,
 }
 
 /// The memories of a running guest, being copied.
@@ -85,6 +87,7 @@ impl Checkpoints {
             last,
             since_full: 0,
             copying: None,
+            is_late_told: false,
         })
     }
 
@@ -110,7 +113,9 @@ impl Checkpoints {
             None => {}
         }
         if self.is_writing.load(Ordering::Acquire) {
-            log::warn!("the last checkpoint is still being written: this one is left out");
+            if !std::mem::replace(&mut self.is_late_told, true) {
+                log::warn!("checkpoints take longer to write than the interval: some are left out");
+            }
             return Ok(());
         }
         match self.last.get() {
