@@ -4,6 +4,7 @@ use wasmparser::Operator;
 
 use super::trip_count::trip_bound;
 use crate::ir::{BlockId, BlockKind, Function, Op};
+use crate::options::Optimize;
 
 /// A leaf loop that provably executes no more operators than this, a few dozen microseconds' work, is not
 /// polled.
@@ -73,6 +74,8 @@ pub(crate) fn work(function: &Function<'_>, latency_max: u32) -> Work {
             _ => {}
         }
     }
+    // A whole round of an unrolled loop may follow a poll.
+    unpolled += u64::from(Optimize::Speed.unrolled_work_max().unsigned_abs());
     Work {
         unpolled,
         function: open[0].0.min(SPENT_MAX),
@@ -93,11 +96,14 @@ fn bounded_work(
     let calls = |op: &Op<'_>| {
         matches!(
             op.operator,
-            Operator::Call { .. } | Operator::CallIndirect { .. }
+            Operator::Call { .. }
+                | Operator::CallIndirect { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
         )
     };
     if body.iter().any(calls) {
-        // What they do is not known here.
+        // What they do is not known here, and the call graph relies on the poll of loops around calls.
         return None;
     }
     let trips = i32::try_from(trip_bound(function, id)?).ok()?;
