@@ -7,14 +7,20 @@ use crate::instrument::{after_drop, replacement};
 use crate::module::{Body, Module, position};
 use crate::plan::Plan;
 
-/// The body with the new module's function indices.
-pub(crate) fn copy(module: &Module<'_>, body: &Body<'_>, plan: &Plan) -> Result<Vec<u8>, Error> {
+/// The body with the new module's function indices, and how many operators it has.
+pub(crate) fn copy(
+    module: &Module<'_>,
+    body: &Body<'_>,
+    plan: &Plan,
+) -> Result<(Vec<u8>, u64), Error> {
     let range = body.body.range();
     let end = position(range.end);
     let mut copied = position(range.start);
     let mut sink = Vec::with_capacity(end - copied);
     let mut operators = body.body.get_operators_reader()?;
+    let mut count = 0;
     while !operators.eof() {
+        count += 1;
         let start = position(operators.original_position());
         let operator = operators.read()?;
         let next = position(operators.original_position());
@@ -37,5 +43,5 @@ pub(crate) fn copy(module: &Module<'_>, body: &Body<'_>, plan: &Plan) -> Result<
         copied = next;
     }
     sink.extend_from_slice(&module.bytes[copied..end]);
-    Ok(sink)
+    Ok((sink, count))
 }

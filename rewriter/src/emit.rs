@@ -15,6 +15,7 @@ use crate::features;
 use crate::instrument::added_functions;
 use crate::module::{Module, Signature};
 use crate::names;
+use crate::options::Optimize;
 use crate::pipeline::Rewritten;
 use crate::plan::{ABI_IMPORTS, Plan, count32};
 
@@ -272,8 +273,8 @@ impl<'a> Emission<'_, 'a> {
         exports.export(abi::STATE, ExportKind::Global, globals.state);
         exports.export(abi::BUDGET, ExportKind::Global, globals.budget);
         exports.export(abi::DEPTH, ExportKind::Global, globals.depth);
-        exports.export(abi::SAVE, ExportKind::Func, helpers.save);
-        exports.export(abi::LOAD, ExportKind::Func, helpers.load);
+        exports.export(abi::SAVE, ExportKind::Func, helpers.save_instance);
+        exports.export(abi::LOAD, ExportKind::Func, helpers.load_instance);
         if let Some(start) = self.module.start {
             exports.export(abi::START, ExportKind::Func, self.plan.function(start));
         }
@@ -348,7 +349,7 @@ impl<'a> Emission<'_, 'a> {
                 hints.function_hints(index, unlikely);
             }
         }
-        if !hints.is_empty() {
+        if !hints.is_empty() && self.plan.optimize != Optimize::Size {
             self.output.section(&hints);
         }
         let mut code = CodeSection::new();

@@ -46,6 +46,11 @@ pub(crate) fn is_vector(operator: &Operator<'_>) -> bool {
     matches!(proposal_of(operator).0, "simd" | "relaxed_simd")
 }
 
+/// Whether an engine that has the operator has functions with several results, too: it came with them or later.
+pub(crate) fn implies_multi_value(operator: &Operator<'_>) -> bool {
+    proposal_of(operator).0 != "mvp"
+}
+
 /// The type of values of this kind in frames and globals, or the construct that has no such type.
 pub(crate) fn value_type(ty: ValType) -> Result<ValueType, String> {
     Ok(match ty {

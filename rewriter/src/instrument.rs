@@ -6,15 +6,14 @@
 //!
 //! ```wat
 //! ;; before                     ;; after
-//! (if (local.get $c)            block $join   block $landing        ;; all blocks begin here
+//! (if (local.get $c)            block $join              ;; all blocks begin here
 //!   (then (call $f)))            block $else
-//! (call $g)                       <entry: if rewinding, br_table to a landing>
+//! (call $g)                       <entry: if rewinding, branch to a landing; each loads what is live,
+//!                                  calls what goes on in the next frame, and branches to its $join>
 //!                                 local.get $c  i32.eqz  br_if $else
 //!                                 ...                     ;; `call $f` has blocks of its own
 //!                                end
-//!                                call $g  br $join
-//!                               end                       ;; $landing: load what is live
-//!                               call $g                   ;; ... which rewinds in its turn
+//!                                call $g
 //!                               end                       ;; $join
 //!                               global.get $state  br_if $unwind
 //! ```
@@ -27,6 +26,7 @@ mod blocks;
 mod branches;
 mod calls;
 mod code;
+mod exits;
 mod frame;
 mod function;
 mod helpers;

@@ -35,5 +35,6 @@ mod report;
 
 pub use error::{Error, FunctionName, Place};
 pub use migratizer::Migratizer;
+pub use options::Optimize;
 pub use pipeline::Output;
 pub use report::{FunctionReport, Report, SafePointReport};

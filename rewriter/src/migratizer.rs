@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
-use crate::options::Options;
+use crate::options::{Optimize, Options};
 use crate::pipeline::{self, Output};
 
 /// Rewrites modules. Start with [`Migratizer::new`], set what differs from the defaults, then call
@@ -26,6 +26,22 @@ impl Migratizer {
         self.options
             .suspending_imports
             .insert((module.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// Says what counts most where size and speed are at odds.
+    pub fn optimize(&mut self, optimize: Optimize) -> &mut Self {
+        self.options.optimize = optimize;
+        self
+    }
+
+    /// Says how many operators may be executed between two polls. Loops that are known to end soon are polled if they
+    /// may execute more, and so are entries of recursive functions from which too much may follow; there is a warning
+    /// if what is left still exceeds it ([`Report::work_bound`]).
+    ///
+    /// [`Report::work_bound`]: crate::Report::work_bound
+    pub fn max_latency(&mut self, operators: u32) -> &mut Self {
+        self.options.max_latency = Some(operators);
         self
     }
 

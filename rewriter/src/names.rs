@@ -66,15 +66,18 @@ fn function_names(
     let mut helper = |index, name: String| names.insert(index, format!("{}.{name}", abi::MODULE));
     helper(helpers.check, "check".to_owned());
     helper(helpers.arrive, "arrive".to_owned());
-    helper(helpers.load_i32, "load_i32".to_owned());
-    helper(helpers.load_i64, "load_i64".to_owned());
-    for (count, &index) in (1..).zip(&helpers.load_i32s) {
-        helper(index, format!("load_i32x{count}"));
+    helper(helpers.open, "open".to_owned());
+    helper(helpers.close, "close".to_owned());
+    for (count, &index) in (1..).zip(&helpers.park_i32s) {
+        helper(index, format!("park_i32x{count}"));
     }
-    for (count, &index) in (1..).zip(&helpers.save_i32s) {
-        helper(index, format!("save_i32x{count}"));
+    for (what, functions) in [("save", &helpers.save), ("load", &helpers.load)] {
+        for (value_type, functions) in functions {
+            for (count, &index) in (1..).zip(functions) {
+                helper(index, format!("{what}_{value_type}x{count}"));
+            }
+        }
     }
-    helper(helpers.save_i64, "save_i64".to_owned());
     let optional = [
         (helpers.save_v128, "save_v128"),
         (helpers.load_v128, "load_v128"),
@@ -89,8 +92,11 @@ fn function_names(
     for (number, &index) in helpers.resume.values().enumerate() {
         helper(index, format!("resume.{number}"));
     }
-    helper(helpers.save, "save".to_owned());
-    helper(helpers.load, "load".to_owned());
+    for (number, &index) in helpers.resume_parts.values().flatten().enumerate() {
+        helper(index, format!("resume_part.{number}"));
+    }
+    helper(helpers.save_instance, "save".to_owned());
+    helper(helpers.load_instance, "load".to_owned());
     for (&import, &wrapper) in &helpers.wrappers {
         let import = &module.function_imports[import as usize];
         helper(wrapper, format!("import.{}.{}", import.module, import.name));

@@ -14,9 +14,36 @@ const BLOCKING_WASI: [&str; 8] = [
     "sock_send",
 ];
 
+/// What counts most where size and speed are at odds. Snapshots of one variant fit the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Optimize {
+    /// A small module: loops are not unrolled, and engines are not told which branches are unlikely.
+    Size,
+    /// Small loops are unrolled a little.
+    #[default]
+    Balanced,
+    /// Loops are unrolled as far as it helps.
+    Speed,
+}
+
+impl Optimize {
+    /// A loop is unrolled as long as its copies together hold no more operators than this.
+    pub(crate) fn unrolled_work_max(self) -> i32 {
+        match self {
+            Self::Size => 0,
+            Self::Balanced => 32,
+            Self::Speed => 64,
+        }
+    }
+}
+
 /// Checked options.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
+    pub(crate) optimize: Optimize,
+    /// How many operators may be executed at most between two polls.
+    pub(crate) max_latency: Option<u32>,
     /// Imports that may block, besides those of WASI.
     pub(crate) suspending_imports: BTreeSet<(String, String)>,
 }

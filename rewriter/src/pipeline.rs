@@ -49,6 +49,8 @@ pub(crate) struct Rewritten {
     pub(crate) unlikely: Vec<u32>,
     /// How many values of one type other than `i32` it parks at most.
     pub(crate) parked: u32,
+    /// Operators of its own that are executed at most between two polls.
+    pub(crate) unpolled: u64,
     /// What it saves, if it can be on a saved stack, with the byte offset of each safe point in the body.
     pub(crate) frame: Option<(Frame, Vec<u32>)>,
     /// Of the original's code; 0 if it can never be on a saved stack.
@@ -59,16 +61,22 @@ pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
     let module = Module::parse(bytes)?;
     let code = analysis::scan(&module)?;
     let blocking = blocking_imports(&module, options);
-    let suspension = analysis::suspension(&module, &code, &blocking);
-    let plan = Plan::new(&module, &code, &suspension, blocking);
+    let mut suspension = analysis::suspension(&module, &code, &blocking);
+    if let Some(max) = options.max_latency {
+        suspension.poll_entries(analysis::entries_to_poll(&module, &code, &suspension, max));
+    }
+    let plan = Plan::new(&module, &code, &suspension, blocking, options);
     let wrappers = wrapper_frames(&module, &plan)?;
     let identities = Identities::new(&module);
     let functions = rewrite(&module, &suspension, &plan, &identities)?;
     let description = describe::describe(&module, &plan, &identities, &wrappers, &functions)?;
-    let report = Report::new(&module, &suspension, &functions, bytes.len());
-    let (wasm, warnings) = emit::emit(&module, &plan, functions, &description)?;
+    let own: Vec<u64> = functions.iter().map(|function| function.unpolled).collect();
+    let bounds = analysis::work_bounds(&module, &code, &suspension, &own);
+    let report = Report::new(&module, &suspension, &functions, &bounds, bytes.len());
+    let (wasm, mut warnings) = emit::emit(&module, &plan, functions, &description)?;
     validate(&wasm)?;
     let report = report.with_output(wasm.len());
+    warnings.extend(options.max_latency.and_then(|max| report.exceeds(max)));
     Ok(Output {
         wasm,
         report,
@@ -127,13 +135,14 @@ fn rewrite_function(
     let range = body.body.range();
     let original = position(range.start)..position(range.end);
     if !suspension.function(index) {
-        let body = copy(module, body, plan)?;
+        let (body, operators) = copy(module, body, plan)?;
         return Ok(Rewritten {
             index,
             original,
             body,
             unlikely: Vec::new(),
             parked: 0,
+            unpolled: operators,
             frame: None,
             code: Fingerprint::default(),
         });
@@ -168,6 +177,7 @@ fn rewrite_function(
         body: new.bytes,
         unlikely: new.unlikely,
         parked: new.parked,
+        unpolled: new.unpolled,
         frame: Some((frame, offsets)),
         code: identities.code(module, &function),
     })

@@ -11,6 +11,7 @@ use wasm_migrate_abi::ValueType;
 use crate::analysis::{CodeFacts, Suspension};
 use crate::encode;
 use crate::module::{Module, Signature};
+use crate::options::{Optimize, Options};
 use crate::parking::{PARKED_I32_MAX, ParkingGlobals};
 
 /// The functions of the contract, in the order in which they are imported.
@@ -29,8 +30,17 @@ pub(crate) const ABI_IMPORTS: [(&str, &[ValueType], &[ValueType]); 8] = {
     ]
 };
 
-/// How many `i32` one call saves at most.
-pub(crate) const SAVED_TOGETHER_MAX: usize = 8;
+/// How many values of a type one call saves or loads at most.
+const TOGETHER_MAX: [(ValueType, usize); 4] = [
+    (ValueType::I32, 8),
+    (ValueType::I64, 4),
+    (ValueType::F32, 8),
+    (ValueType::F64, 8),
+];
+
+/// How many functions one function chooses among when a call is resumed: engines limit their branch tables, and some
+/// the nesting of blocks.
+pub(crate) const RESUMABLE_BITS: u32 = 9;
 
 /// Indices of the contract's functions.
 #[derive(Debug, Clone, Copy)]
@@ -78,21 +88,26 @@ pub(crate) struct Helpers {
     pub(crate) check: u32,
     /// `()`: the innermost frame is rebuilt, the program runs again.
     pub(crate) arrive: u32,
-    pub(crate) load_i32: u32,
-    pub(crate) load_i64: u32,
+    /// `(function) -> safe point`: opens the next frame.
+    pub(crate) open: u32,
+    /// `(safe point, function)`: closes a frame.
+    pub(crate) close: u32,
     /// By number of `i32`, from 1: loads them all, and parks them.
-    pub(crate) load_i32s: Vec<u32>,
-    /// By number of `i32`, from 1: saves them all.
-    pub(crate) save_i32s: Vec<u32>,
-    pub(crate) save_i64: u32,
+    pub(crate) park_i32s: Vec<u32>,
+    /// By type and number of values, from 1: the function that takes them and saves them, the first one first.
+    pub(crate) save: IndexMap<ValueType, Vec<u32>>,
+    /// By type and number of values, from 1: the function that loads and returns them.
+    pub(crate) load: IndexMap<ValueType, Vec<u32>>,
     pub(crate) save_v128: Option<u32>,
     pub(crate) load_v128: Option<u32>,
     pub(crate) save_reference: Option<u32>,
     pub(crate) load_reference: Option<u32>,
     /// By result types: the function that goes on in the next frame, whichever function it belongs to.
     pub(crate) resume: IndexMap<Vec<ValueType>, u32>,
-    pub(crate) save: u32,
-    pub(crate) load: u32,
+    /// By result types for which there are too many: functions that choose among a part of them each.
+    pub(crate) resume_parts: IndexMap<Vec<ValueType>, Vec<u32>>,
+    pub(crate) save_instance: u32,
+    pub(crate) load_instance: u32,
     /// By imported function that is called or referenced: its wrapper.
     pub(crate) wrappers: BTreeMap<u32, u32>,
     /// Index after the last of them.
@@ -101,6 +116,9 @@ pub(crate) struct Helpers {
 
 /// See the module's documentation.
 pub(crate) struct Plan {
+    pub(crate) optimize: Optimize,
+    /// How many operators a loop without a poll may execute at most.
+    pub(crate) latency_max: u32,
     pub(crate) blocking: BTreeSet<u32>,
     pub(crate) abi: AbiFunctions,
     pub(crate) globals: Globals,
@@ -127,6 +145,7 @@ impl Plan {
         code: &CodeFacts,
         suspension: &Suspension,
         blocking: BTreeSet<u32>,
+        options: &Options,
     ) -> Self {
         let imported = module.imported_functions();
         let at = |offset: u32| imported + offset;
@@ -145,14 +164,24 @@ impl Plan {
             || uses_type(module, code, ValueType::FuncRef);
         let vectors = code.shared.uses_vectors || uses_type(module, code, ValueType::V128);
         let resumable = resumable(module, suspension);
-        let types = TypeTable::new(module, code, &resumable);
+        let together = Together::new(module, code);
+        let types = TypeTable::new(module, code, &resumable, &together);
         let first_helper = imported + count32(ABI_IMPORTS.len());
         let used = used_imports(module, code);
-        let helpers = Helpers::new(first_helper, used, vectors, references, &resumable);
+        let helpers = Helpers::new(
+            first_helper,
+            used,
+            &together,
+            vectors,
+            references,
+            &resumable,
+        );
         let tables = count32(module.tables.len());
         let captured_tables = captured_tables(module, code);
         let identify = references || !captured_tables.is_empty();
         Self {
+            optimize: options.optimize,
+            latency_max: options.max_latency.unwrap_or(u32::MAX),
             blocking,
             abi,
             globals: Globals::new(module, code, references, vectors),
@@ -206,6 +235,16 @@ impl Plan {
             [one] => BlockType::Result(encode::value_type(*one)),
             _ => BlockType::FunctionType(self.type_index(&[], results)),
         }
+    }
+
+    /// How many values of a type one call saves at most.
+    pub(crate) fn saved_together(&self, value_type: ValueType) -> usize {
+        self.helpers.save.get(&value_type).map_or(1, Vec::len)
+    }
+
+    /// How many values of a type one call loads at most.
+    pub(crate) fn loaded_together(&self, value_type: ValueType) -> usize {
+        self.helpers.load.get(&value_type).map_or(1, Vec::len)
     }
 
     /// The function that goes on in the next frame and returns these results.
@@ -269,6 +308,7 @@ impl Helpers {
     fn new(
         first: u32,
         used_imports: BTreeSet<u32>,
+        together: &Together,
         vectors: bool,
         references: bool,
         resumable: &BTreeMap<Vec<ValueType>, Vec<u32>>,
@@ -282,11 +322,11 @@ impl Helpers {
         Self {
             check: next(),
             arrive: next(),
-            load_i32: next(),
-            load_i64: next(),
-            load_i32s: (0..PARKED_I32_MAX).map(|_| next()).collect(),
-            save_i32s: (1..=SAVED_TOGETHER_MAX).map(|_| next()).collect(),
-            save_i64: next(),
+            open: next(),
+            close: next(),
+            park_i32s: (0..PARKED_I32_MAX).map(|_| next()).collect(),
+            save: by_count(&together.saved, &mut next),
+            load: by_count(&together.loaded, &mut next),
             save_v128: vectors.then(&mut next),
             load_v128: vectors.then(&mut next),
             save_reference: references.then(&mut next),
@@ -295,8 +335,16 @@ impl Helpers {
                 .keys()
                 .map(|results| (results.clone(), next()))
                 .collect(),
-            save: next(),
-            load: next(),
+            resume_parts: resumable
+                .iter()
+                .filter(|(_, functions)| functions.len() > 1 << RESUMABLE_BITS)
+                .map(|(results, functions)| {
+                    let parts = functions.chunks(1 << RESUMABLE_BITS).map(|_| next());
+                    (results.clone(), parts.collect())
+                })
+                .collect(),
+            save_instance: next(),
+            load_instance: next(),
             wrappers: used_imports
                 .into_iter()
                 .map(|import| (import, next()))
@@ -306,10 +354,45 @@ impl Helpers {
     }
 }
 
-/// Functions that frames reached by indirect and tail calls may belong to, by their results.
+fn by_count(
+    counts: &IndexMap<ValueType, usize>,
+    mut next: impl FnMut() -> u32,
+) -> IndexMap<ValueType, Vec<u32>> {
+    counts
+        .iter()
+        .map(|(&value_type, &count)| (value_type, (0..count).map(|_| next()).collect()))
+        .collect()
+}
+
+/// How many values of each type one call saves and loads at most. Types that are missing go as integers.
+struct Together {
+    saved: IndexMap<ValueType, usize>,
+    loaded: IndexMap<ValueType, usize>,
+}
+
+impl Together {
+    fn new(module: &Module<'_>, code: &CodeFacts) -> Self {
+        let is_integer = |ty| matches!(ty, ValueType::I32 | ValueType::I64);
+        let saved: IndexMap<ValueType, usize> = TOGETHER_MAX
+            .into_iter()
+            .filter(|&(ty, _)| is_integer(ty) || uses_type(module, code, ty))
+            .map(|(ty, max)| (ty, if uses_type(module, code, ty) { max } else { 1 }))
+            .collect();
+        let mut loaded = saved.clone();
+        let multi_value = code.shared.implies_multi_value
+            || module.types.iter().any(|ty| ty.results.len() > 1)
+            || !code.shared.block_types.is_empty();
+        if !multi_value {
+            loaded.values_mut().for_each(|count| *count = 1);
+        }
+        Self { saved, loaded }
+    }
+}
+
+/// Functions that the resume functions can go on in, by their results.
 fn resumable(module: &Module<'_>, suspension: &Suspension) -> BTreeMap<Vec<ValueType>, Vec<u32>> {
     let mut resumable: BTreeMap<Vec<ValueType>, Vec<u32>> = BTreeMap::new();
-    for &function in suspension.address_taken.union(&suspension.tail_callees) {
+    for &function in &suspension.callees {
         if suspension.function(function) {
             let results = module.signature(function).results.clone();
             resumable.entry(results).or_default().push(function);
@@ -328,6 +411,7 @@ impl TypeTable {
         module: &Module<'_>,
         code: &CodeFacts,
         resumable: &BTreeMap<Vec<ValueType>, Vec<u32>>,
+        together: &Together,
     ) -> Self {
         let mut indices = IndexMap::new();
         for (index, signature) in (0..).zip(&module.types) {
@@ -350,8 +434,11 @@ impl TypeTable {
             add(params, results);
         }
         add(&[], &[]);
-        for count in 1..=SAVED_TOGETHER_MAX {
-            add(&[ValueType::I32; SAVED_TOGETHER_MAX][..count], &[]);
+        for (&value_type, &max) in &together.saved {
+            (1..=max).for_each(|count| add(&vec![value_type; count], &[]));
+        }
+        for (&value_type, &max) in &together.loaded {
+            (1..=max).for_each(|count| add(&[], &vec![value_type; count]));
         }
         for value_type in [ValueType::V128, ValueType::FuncRef] {
             if uses_type(module, code, value_type) || code.shared.uses(value_type) {
@@ -363,8 +450,11 @@ impl TypeTable {
             add(&[ValueType::FuncRef], &[]);
             add(&[], &[ValueType::FuncRef]);
         }
-        for results in resumable.keys() {
+        for (results, functions) in resumable {
             add(&[], results);
+            if functions.len() > 1 << RESUMABLE_BITS {
+                add(&[ValueType::I32], results);
+            }
         }
         // Blocks that are opened earlier than in the original have no parameters any more, and where
         // rewinding lands behind a call a block with its results ends.

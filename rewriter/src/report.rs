@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use wasm_migrate_abi::{SafePointKind, SlotOrigin, ValueType};
+use wasm_migrate_abi::{SafePointKind, SlotOrigin};
 
 use crate::analysis::{Frame, Reason, Suspension};
 use crate::module::Module;
@@ -17,6 +17,9 @@ pub struct Report {
     pub bytes_before: usize,
     /// Size of the output in bytes.
     pub bytes_after: usize,
+    /// Operators that are executed at most from one poll to the next, as long as no function returns to its caller;
+    /// each return can add as much again. Operators of hosts, and bulk operators, count as one.
+    pub work_bound: u64,
     /// Every defined function, in index order.
     pub functions: Vec<FunctionReport>,
 }
@@ -38,6 +41,9 @@ pub struct FunctionReport {
     pub bytes_before: usize,
     /// Size of the body in bytes after.
     pub bytes_after: usize,
+    /// Operators, its own and those of what it calls, that are executed at most from one of its polls (or its entry) to
+    /// the next, or to its return.
+    pub work_bound: u64,
     /// Where it can be stopped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub safe_points: Vec<SafePointReport>,
@@ -62,25 +68,48 @@ impl Report {
         module: &Module<'_>,
         suspension: &Suspension,
         functions: &[Rewritten],
+        bounds: &[u64],
         bytes_before: usize,
     ) -> Self {
         let functions = functions
             .iter()
-            .map(|function| FunctionReport {
+            .zip(bounds)
+            .map(|(function, &work_bound)| FunctionReport {
                 index: function.index,
                 name: module.name_of(function.index).name,
                 suspendable: function.frame.is_some(),
                 reason: reason(module, suspension.reason(function.index)),
                 bytes_before: function.original.len(),
                 bytes_after: function.body.len(),
+                work_bound,
                 safe_points: safe_points(function, suspension),
             })
             .collect();
         Self {
             bytes_before,
             bytes_after: 0,
+            work_bound: bounds.iter().copied().max().unwrap_or(0),
             functions,
         }
+    }
+
+    /// What to tell someone who wants no more operators than `max` between two polls, if there may be more.
+    pub(crate) fn exceeds(&self, max: u32) -> Option<String> {
+        let worst = self
+            .functions
+            .iter()
+            .max_by_key(|function| function.work_bound)?;
+        let name = worst
+            .name
+            .as_deref()
+            .map_or(String::new(), |name| format!(" `{name}`"));
+        (worst.work_bound > u64::from(max)).then(|| {
+            format!(
+                "up to {} operators may be executed between two polls, in function {}{name}; expected at most {max}: \
+                 polls stand at loops and at entries of recursive functions only",
+                worst.work_bound, worst.index
+            )
+        })
     }
 
     pub(crate) fn with_output(self, bytes_after: usize) -> Self {
@@ -131,18 +160,9 @@ fn kind_name(kind: SafePointKind) -> &'static str {
 
 fn slot_name(frame: &Frame, slot: u32) -> String {
     let (origin, value_type) = frame.slots[slot as usize];
-    let type_name = match value_type {
-        ValueType::I32 => "i32",
-        ValueType::I64 => "i64",
-        ValueType::F32 => "f32",
-        ValueType::F64 => "f64",
-        ValueType::V128 => "v128",
-        ValueType::FuncRef => "funcref",
-        ValueType::ExternRef => "externref",
-    };
     match origin {
-        SlotOrigin::Local(index) => format!("local {index}: {type_name}"),
-        SlotOrigin::Operand(height) => format!("operand {height}: {type_name}"),
+        SlotOrigin::Local(index) => format!("local {index}: {value_type}"),
+        SlotOrigin::Operand(height) => format!("operand {height}: {value_type}"),
     }
 }
 
@@ -165,6 +185,11 @@ impl fmt::Display for Report {
             self.bytes_before,
             self.bytes_after
         )?;
+        writeln!(
+            f,
+            "at most {} operators from one poll to the next, and as many again for each function that returns",
+            self.work_bound
+        )?;
         self.functions
             .iter()
             .try_for_each(|function| function.fmt(f))
@@ -183,7 +208,11 @@ impl fmt::Display for FunctionReport {
             "not suspendable"
         };
         writeln!(f, ": {verdict}, {}", self.reason)?;
-        writeln!(f, "  {} -> {} bytes", self.bytes_before, self.bytes_after)?;
+        writeln!(
+            f,
+            "  {} -> {} bytes, at most {} operators between polls",
+            self.bytes_before, self.bytes_after, self.work_bound
+        )?;
         for point in &self.safe_points {
             writeln!(
                 f,

@@ -429,7 +429,11 @@ impl Migration {
 
     pub(crate) fn finish_save(&mut self) -> Vec<u64> {
         match self.instance_words.take() {
-            Some(InstanceWords::Saving(words)) => words,
+            Some(InstanceWords::Saving(mut words)) => {
+                // They come from the last to the first.
+                words.reverse();
+                words
+            }
             _ => Vec::new(),
         }
     }

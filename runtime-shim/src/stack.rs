@@ -35,7 +35,14 @@ impl RawStack {
         self.words.push(word);
     }
 
+    /// Ends a frame, whose words came from the last to the first.
     pub(crate) fn close_frame(&mut self, function: u32, safe_point: u32) {
+        let start = self.frames.last().map_or(0, |inner| inner.words_end);
+        self.words[start..].reverse();
+        self.add_frame(function, safe_point);
+    }
+
+    fn add_frame(&mut self, function: u32, safe_point: u32) {
         self.frames.push(RawFrame {
             function,
             safe_point,
@@ -81,7 +88,7 @@ impl RawStack {
             for value in &frame.values {
                 encode_value(value, references, &mut stack.words);
             }
-            stack.close_frame(frame.function, frame.safe_point);
+            stack.add_frame(frame.function, frame.safe_point);
         }
         stack
     }

@@ -329,13 +329,15 @@ impl Checker<'_> {
         }
         let callee = original::callee(self.original, frames.described, point);
         for edge in edges {
-            let Some(Role::Frames(found)) = edge.callee.map(|callee| frames.role(callee)) else {
-                return Err(format!("it is left after a call of {:?}", edge.callee));
-            };
-            if Some(found) != callee {
-                return Err(format!(
-                    "it is left after a call of {found}, expected {callee:?}"
-                ));
+            match edge.callee.map(|callee| frames.role(callee)) {
+                // The landing's.
+                Some(Role::Resume) => {}
+                Some(Role::Frames(found)) if Some(found) == callee => {}
+                found => {
+                    return Err(format!(
+                        "it is left after a call of {found:?}, expected {callee:?}"
+                    ));
+                }
             }
         }
         Ok(())

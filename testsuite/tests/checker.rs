@@ -3,7 +3,7 @@
 use testsuite::checker::{CheckError, check};
 use wasm_migrate_abi as abi;
 use wasm_migratize::Migratizer;
-use wasmparser::{KnownCustom, Name, Operator, Parser, Payload, TypeRef};
+use wasmparser::{KnownCustom, Name, Operator, Parser, Payload};
 
 const PROGRAM: &str = r#"
 (module
@@ -12,7 +12,10 @@ const PROGRAM: &str = r#"
   (memory 1)
   (func $g (type $unary) (i32.mul (local.get 0) (i32.const 3)))
   (func $f (export "f") (type $unary)
+    (local $x i32) (local $y i32)
     (local $a i32) (local $b i32) (local $c i64) (local $d f64) (local $v v128) (local $r funcref)
+    (local.set $x (i32.load offset=40 (local.get 0)))
+    (local.set $y (i32.load offset=44 (local.get 0)))
     (local.set $a (i32.load (local.get 0)))
     (local.set $b (i32.load offset=4 (local.get 0)))
     (local.set $c (i64.load offset=8 (local.get 0)))
@@ -26,6 +29,7 @@ const PROGRAM: &str = r#"
       (local.set $c (i64.add (local.get $c) (i64.extend_i32_s (local.get $a))))
       (br_if $again (i32.lt_s (local.get $a) (i32.const 100))))
     (drop (call_indirect (type $unary) (local.get $a) (i32.const 1)))
+    (i32.store offset=40 (local.get $y) (local.get $x))
     (i64.store offset=8 (local.get 0) (local.get $c))
     (f64.store offset=16 (local.get 0) (local.get $d))
     (v128.store offset=24 (local.get 0) (local.get $v))
@@ -52,30 +56,33 @@ fn a_value_that_is_not_restored_is_noticed() {
     let (original, emitted) = program();
     let operators = frame_operators(&emitted);
     let loads = helpers(&emitted, "load_");
-    let is_load = |operator: &Operator<'_>| matches!(operator, Operator::Call { function_index } if loads.contains(function_index));
-    let is_bits = |operator: &Operator<'_>| {
-        matches!(
-            operator,
-            Operator::F32ReinterpretI32 | Operator::F64ReinterpretI64
-        )
-    };
-    let loaded = operators
-        .windows(3)
-        .filter(|window| matches!(window[2].1, Operator::LocalSet { .. }))
-        .filter(|window| is_load(&window[1].1) || is_load(&window[0].1) && is_bits(&window[1].1))
-        .map(|window| window[2].0);
     let arrive = helpers(&emitted, "arrive");
-    let arrivals = (0..operators.len()).filter(|at| {
-        matches!(operators[*at].1, Operator::Call { function_index } if arrive.contains(&function_index))
-    });
-    // Values that have waited in globals.
-    let fetched = arrivals.flat_map(|at| {
-        operators[at + 1..]
-            .chunks_exact(2)
-            .take_while(|pair| matches!(pair[0].1, Operator::GlobalGet { .. }))
-            .map(|pair| pair[1].0)
-    });
-    let sets: Vec<usize> = loaded.chain(fetched).collect();
+    let is_call_of = |operator: &Operator<'_>, functions: &[u32]| matches!(operator, Operator::Call { function_index } if functions.contains(function_index));
+    let mut sets = Vec::new();
+    for (at, (_, operator)) in operators.iter().enumerate() {
+        let rest = operators[at + 1..].iter();
+        if is_call_of(operator, &loads) {
+            // A call may load several values. Floats may come as their bits.
+            let values = rest
+                .skip_while(|(_, next)| {
+                    matches!(
+                        next,
+                        Operator::F32ReinterpretI32 | Operator::F64ReinterpretI64
+                    )
+                })
+                .take_while(|(_, next)| matches!(next, Operator::LocalSet { .. }));
+            sets.extend(values.map(|(offset, _)| *offset));
+        } else if is_call_of(operator, &arrive) {
+            // Values that have waited in globals.
+            let landing: Vec<_> = rest
+                .take_while(|(_, next)| !matches!(next, Operator::Br { .. } | Operator::Else))
+                .collect();
+            let fetched = landing
+                .windows(2)
+                .filter(|pair| matches!(pair[0].1, Operator::GlobalGet { .. }));
+            sets.extend(fetched.map(|pair| pair[1].0));
+        }
+    }
     assert!(sets.len() >= 20, "{} values are restored", sets.len());
     for offset in sets {
         let mut mutant = emitted.clone();
@@ -111,14 +118,14 @@ fn swapped_saves_are_noticed() {
             mutants += 1;
         }
     }
-    assert!(mutants >= 2, "only {mutants} pairs of saves");
+    assert!(mutants >= 1, "no pairs of saves");
 }
 
 #[test]
 fn a_wrong_safe_point_is_noticed() {
     let (original, emitted) = program();
     let operators = frame_operators(&emitted);
-    let saves = helpers(&emitted, "save_");
+    let polls = helpers(&emitted, "check");
     let mut mutants = 0;
     for window in operators.windows(3) {
         let id = match window {
@@ -128,10 +135,10 @@ fn a_wrong_safe_point_is_noticed() {
                 (_, Operator::BrIf { .. }),
             ] => id,
             [
-                (_, Operator::Call { function_index }),
                 (id, Operator::I32Const { .. }),
-                (_, Operator::Br { .. }),
-            ] if saves.contains(function_index) => id,
+                (_, Operator::Call { function_index }),
+                _,
+            ] if polls.contains(function_index) => id,
             _ => continue,
         };
         let mut mutant = emitted.clone();
@@ -208,28 +215,9 @@ fn helpers(wasm: &[u8], prefix: &str) -> Vec<u32> {
     found
 }
 
-/// Index of an import of the contract.
-fn import(wasm: &[u8], name: &str) -> u32 {
-    let payloads = Parser::new(0)
-        .parse_all(wasm)
-        .map(|payload| payload.expect("valid"));
-    let imports = payloads.filter_map(|payload| match payload {
-        Payload::ImportSection(imports) => Some(imports),
-        _ => None,
-    });
-    let functions = imports
-        .flat_map(|imports| imports.into_imports())
-        .map(|import| import.expect("valid"))
-        .filter(|import| matches!(import.ty, TypeRef::Func(_)));
-    let index = functions.into_iter().position(|import| import.name == name);
-    index
-        .and_then(|index| u32::try_from(index).ok())
-        .expect("the contract's imports are there")
-}
-
 /// The operators of the function that loads frames.
 fn frame_operators(wasm: &[u8]) -> Operators<'_> {
-    let load_frame = import(wasm, abi::LOAD_FRAME);
+    let open = helpers(wasm, "open");
     let bodies = Parser::new(0)
         .parse_all(wasm)
         .filter_map(|payload| match payload {
@@ -248,7 +236,7 @@ fn frame_operators(wasm: &[u8]) -> Operators<'_> {
     });
     let loads = |operators: &Operators<'_>| {
         operators.iter().any(|(_, operator)| {
-            matches!(operator, Operator::Call { function_index } if *function_index == load_frame)
+            matches!(operator, Operator::Call { function_index } if open.contains(function_index))
         })
     };
     operators.find(loads).expect("a function loads frames")

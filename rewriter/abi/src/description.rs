@@ -4,9 +4,13 @@
 //! It depends on the original module alone, so all variants of one original share it and read each
 //! other's snapshots. Encoding: [postcard](https://postcard.jamesmunns.com/wire-format) (varints,
 //! fields in declaration order), compressed with [zlib](https://www.rfc-editor.org/rfc/rfc1950), after the ABI
-//! version as a little-endian `u32`.
+//! version as a little-endian `u32`. Live sets say what differs from the set before them, and offsets of safe points
+//! count from the one before.
+
+mod wire;
 
 use std::collections::HashSet;
+use std::fmt;
 
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
@@ -41,6 +45,7 @@ pub struct Description {
     pub function_refs: Vec<u32>,
     /// Functions that can be on a saved stack, in index order. An imported function that may block is
     /// one of them (its wrapper is).
+    #[serde(with = "wire")]
     pub functions: Vec<Function>,
 }
 
@@ -81,8 +86,22 @@ pub enum ValueType {
     ExternRef,
 }
 
+impl fmt::Display for ValueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::V128 => "v128",
+            Self::FuncRef => "funcref",
+            Self::ExternRef => "externref",
+        })
+    }
+}
+
 /// A function that can be on a saved stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     /// Function index.
     pub index: u32,

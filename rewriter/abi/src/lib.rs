@@ -10,8 +10,8 @@
 //! | import | signature | when the module calls it |
 //! |---|---|---|
 //! | [`POLL`] | `(depth: i32) -> i32` | the budget is used up at a safe point; the answer is the next budget (> 0), or <= 0: unwind now. `depth` is how many calls to imports of this instance lie below on the stack; the host must not ask to unwind unless it is 0 |
-//! | [`SAVE_I32`] | `(i32)` | unwinding: one word of the frame |
-//! | [`SAVE_I64`] | `(i64)` | unwinding: one word of the frame |
+//! | [`SAVE_I32`] | `(i32)` | unwinding: one word of the frame, the last one first |
+//! | [`SAVE_I64`] | `(i64)` | unwinding: one word of the frame, the last one first |
 //! | [`SAVE_FRAME`] | `(function: i32, safe_point: i32)` | unwinding: closes the frame, innermost frame first |
 //! | [`LOAD_FRAME`] | `(function: i32) -> i32` | rewinding: opens the next frame, outermost first; the answer is its safe point, or [`OTHER_FUNCTION`] if that frame belongs to another function |
 //! | [`LOAD_I32`] | `() -> i32` | rewinding: the next word of the open frame |
@@ -51,8 +51,9 @@
 //!
 //! # Words of a frame
 //!
-//! A function has a list of [`Slot`]s. At a safe point it saves those that the safe point's live set
-//! names, in the order in which it names them; rewinding, it loads the same slots in the same order.
+//! A function has a list of [`Slot`]s. The words of a frame are those of the slots that the safe point's live set
+//! names, in the order in which it names them. Rewinding, the function loads them in this order; unwinding, it saves
+//! them from the last word to the first.
 //!
 //! Words by type: `i32` and `f32` (its bits) one [`SAVE_I32`]; `i64` and `f64` (its bits) one
 //! [`SAVE_I64`]; `v128` two [`SAVE_I64`], low half first; `funcref` one [`SAVE_I32`]: the index of
@@ -60,11 +61,11 @@
 //!
 //! # Instance words
 //!
-//! [`SAVE`] sends, in this order and with the same encoding by type: every mutable global of a
-//! number or vector type ([`Description::globals`], those without a reference type), then one
-//! `i32` per entry of [`Description::data_drops`], then one per entry of
-//! [`Description::element_drops`] (1 dropped, 0 not). It ends without [`SAVE_FRAME`]. [`LOAD`]
-//! asks for the same words in the same order and drops the segments that were dropped.
+//! They are, with the same encoding by type: every mutable global of a number or vector type
+//! ([`Description::globals`], those without a reference type), then one `i32` per entry of
+//! [`Description::data_drops`], then one per entry of [`Description::element_drops`] (1 dropped, 0 not). [`SAVE`]
+//! sends them from the last to the first, without [`SAVE_FRAME`] at the end. [`LOAD`] asks for them in order and
+//! drops the segments that were dropped.
 
 mod description;
 mod fingerprint;
@@ -78,7 +79,9 @@ pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint, Parts};
 ///
 /// * 1: the first.
 /// * 2: the description holds fingerprints, so that a state can be resumed in a patched module.
-pub const ABI_VERSION: u32 = 2;
+/// * 3: words are saved from the last to the first, so that frames that begin alike can share the code that saves
+///   them; their order follows from how often a slot is live.
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the custom section that holds the encoded [`Description`].
 pub const DESCRIPTION_SECTION: &str = "wasm_migrate";

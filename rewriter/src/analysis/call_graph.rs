@@ -37,8 +37,8 @@ pub(crate) struct Suspension {
     indirect: HashSet<Signature>,
     /// Functions whose address is taken, in index order.
     pub(crate) address_taken: BTreeSet<u32>,
-    /// Suspendable functions that a tail call can reach.
-    pub(crate) tail_callees: BTreeSet<u32>,
+    /// Functions that code or tables can call, in index order.
+    pub(crate) callees: BTreeSet<u32>,
     /// By function: its own frame may have been replaced through a tail call.
     tail_calls: Vec<bool>,
 }
@@ -67,6 +67,11 @@ impl Suspension {
     /// a call in a loop.
     pub(crate) fn polls_at_entry(&self, index: u32) -> bool {
         self.polled_entries[index as usize]
+    }
+
+    /// Has these functions polled at their entries.
+    pub(crate) fn poll_entries(&mut self, polled: Vec<bool>) {
+        self.polled_entries = polled;
     }
 
     /// Whether the frame of a call to this function may belong to another one.
@@ -109,7 +114,7 @@ pub(crate) fn suspension(
         .collect();
 
     let mut tail_calls = vec![false; count];
-    let mut tail_callees = BTreeSet::new();
+    let mut callees = address_taken.clone();
     for (defined, facts) in code.functions.iter().enumerate() {
         let function = imports as usize + defined;
         let suspends = |callee: &&u32| reached[**callee as usize];
@@ -125,10 +130,8 @@ pub(crate) fn suspension(
                 .map(|&callee| Reason::Calls(callee))
                 .or(by_type.map(|&ty| Reason::CallsIndirect(ty)));
         }
-        for &callee in facts.tail_calls.iter().filter(suspends) {
-            tail_callees.insert(callee);
-            tail_calls[function] = true;
-        }
+        callees.extend(facts.calls.union(&facts.tail_calls));
+        tail_calls[function] |= facts.tail_calls.iter().any(|callee| suspends(&callee));
         // Targets of indirect tail calls are resumed like those of indirect calls.
         tail_calls[function] |= facts.indirect_tail_calls.iter().any(|ty| indirectly(&ty));
     }
@@ -137,7 +140,7 @@ pub(crate) fn suspension(
         polled_entries: graph.polled_entries(),
         indirect,
         address_taken,
-        tail_callees,
+        callees,
         tail_calls,
     }
 }
@@ -206,10 +209,10 @@ impl CallGraph {
             for ty in facts.indirect_calls.union(&facts.indirect_tail_calls) {
                 graph.add_edge(from, by_type[ty], ());
             }
-            for &callee in &facts.outside_loops.calls {
+            for &callee in facts.outside_loops.calls.keys() {
                 unpolled.add_edge(from, NodeIndex::new(callee as usize), ());
             }
-            for ty in &facts.outside_loops.indirect_calls {
+            for ty in facts.outside_loops.indirect_calls.keys() {
                 unpolled.add_edge(from, by_type[ty], ());
             }
         }

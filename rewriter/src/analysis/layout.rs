@@ -9,7 +9,7 @@
 //! frames of all safe points inside, and comes first there. So a resume can restore it before the loop
 //! begins, and it stays the loop-invariant value that it was.
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use wasm_migrate_abi::{SafePointKind, SlotOrigin, ValueType};
 use wasmparser::Operator;
 
@@ -44,6 +44,12 @@ pub(crate) struct Frame {
     pub(crate) slots: Vec<(SlotOrigin, ValueType)>,
     /// In program order; the first is the function's entry.
     pub(crate) safe_points: Vec<SafePoint>,
+}
+
+impl Frame {
+    pub(crate) fn type_of(&self, slot: u32) -> ValueType {
+        self.slots[slot as usize].1
+    }
 }
 
 /// A host reference that lives across a safe point, and so cannot be saved.
@@ -188,12 +194,20 @@ fn live_locals(function: &Function<'_>, live: &fixedbitset::FixedBitSet) -> Valu
         .collect()
 }
 
-/// Locals come first, then operands, each in order.
+/// Slots of one type stand together, so that they can be saved and loaded together; floats and vectors last, since
+/// no register holds them while others are loaded. Within a type, what is live at more safe points comes first, so
+/// that frames begin alike and share code.
 fn order_slots<'v>(live_sets: impl Iterator<Item = &'v Values>) -> Values {
-    let mut slots: Values = live_sets.flatten().copied().collect();
-    slots.sort_by_key(|(origin, ty)| match *origin {
-        SlotOrigin::Local(index) => (0, index, *ty),
-        SlotOrigin::Operand(height) => (1, height, *ty),
+    let mut uses: IndexMap<(SlotOrigin, ValueType), u32> = IndexMap::new();
+    for value in live_sets.flatten() {
+        *uses.entry(*value).or_default() += 1;
+    }
+    uses.sort_by_key(|&(origin, ty), uses| {
+        let origin = match origin {
+            SlotOrigin::Local(index) => (0, index),
+            SlotOrigin::Operand(height) => (1, height),
+        };
+        (ty, std::cmp::Reverse(*uses), origin)
     });
-    slots
+    uses.into_keys().collect()
 }

@@ -1,7 +1,7 @@
 //! First look at the code: what each function calls and touches, before anything is lifted. The
 //! functions are validated on the way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 use wasmparser::{BlockType, Operator};
@@ -16,6 +16,8 @@ use crate::module::{Body, Module, position, unsupported};
 #[derive(Debug, Default)]
 pub(crate) struct FunctionFacts {
     pub(crate) has_loop: bool,
+    /// How many operators it has.
+    pub(crate) operators: u64,
     /// Functions called directly, by a call that returns here.
     pub(crate) calls: BTreeSet<u32>,
     pub(crate) tail_calls: BTreeSet<u32>,
@@ -23,16 +25,18 @@ pub(crate) struct FunctionFacts {
     pub(crate) indirect_calls: BTreeSet<u32>,
     pub(crate) indirect_tail_calls: BTreeSet<u32>,
     /// Calls of any kind that can be reached without passing the header of a loop around them.
-    pub(crate) outside_loops: OutsideLoops,
+    pub(crate) outside_loops: CallSites,
+    /// Calls of any kind inside loops.
+    pub(crate) inside_loops: CallSites,
     pub(crate) facts: SharedFacts,
 }
 
-/// Calls that stand in no loop.
+/// Calls, with how often each stands there.
 #[derive(Debug, Default)]
-pub(crate) struct OutsideLoops {
-    pub(crate) calls: BTreeSet<u32>,
-    /// Type indices.
-    pub(crate) indirect_calls: BTreeSet<u32>,
+pub(crate) struct CallSites {
+    pub(crate) calls: BTreeMap<u32, u32>,
+    /// By type index.
+    pub(crate) indirect_calls: BTreeMap<u32, u32>,
 }
 
 /// What the functions of a module do taken together.
@@ -50,6 +54,8 @@ pub(crate) struct SharedFacts {
     pub(crate) uses_references: bool,
     /// The code uses vector operators.
     pub(crate) uses_vectors: bool,
+    /// The code uses operators that are no older than functions with several results.
+    pub(crate) implies_multi_value: bool,
     /// Types of declared locals.
     pub(crate) local_types: BTreeSet<ValueType>,
 }
@@ -84,6 +90,7 @@ impl SharedFacts {
         self.block_types.extend(other.block_types);
         self.uses_references |= other.uses_references;
         self.uses_vectors |= other.uses_vectors;
+        self.implies_multi_value |= other.implies_multi_value;
         self.local_types.extend(other.local_types);
     }
 
@@ -127,8 +134,10 @@ fn scan_function(module: &Module<'_>, body: &Body<'_>) -> Result<FunctionFacts, 
                 features::unsupported_operator(&operator).map(|construct| (construct, offset));
         }
         nesting.pass(&operator);
+        facts.operators += 1;
         facts.add(&operator, nesting.loops > 0);
         facts.facts.uses_vectors |= features::is_vector(&operator);
+        facts.facts.implies_multi_value |= features::implies_multi_value(&operator);
     }
     operators.finish()?;
     // Invalid input is reported before unsupported input, so a refusal waits for the function's end.
@@ -167,17 +176,18 @@ impl Nesting {
 
 impl FunctionFacts {
     fn add(&mut self, operator: &Operator<'_>, in_loop: bool) {
+        let sites = if in_loop {
+            &mut self.inside_loops
+        } else {
+            &mut self.outside_loops
+        };
         match *operator {
-            Operator::Call { function_index } | Operator::ReturnCall { function_index }
-                if !in_loop =>
-            {
-                self.outside_loops.calls.insert(function_index);
+            Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                *sites.calls.entry(function_index).or_default() += 1;
             }
             Operator::CallIndirect { type_index, .. }
-            | Operator::ReturnCallIndirect { type_index, .. }
-                if !in_loop =>
-            {
-                self.outside_loops.indirect_calls.insert(type_index);
+            | Operator::ReturnCallIndirect { type_index, .. } => {
+                *sites.indirect_calls.entry(type_index).or_default() += 1;
             }
             _ => {}
         }

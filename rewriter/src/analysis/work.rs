@@ -3,15 +3,21 @@
 use wasmparser::Operator;
 
 use super::trip_count::trip_bound;
-use crate::ir::{BlockId, BlockKind, Function};
+use crate::ir::{BlockId, BlockKind, Function, Op};
+use crate::options::Optimize;
 
 /// A leaf loop that provably executes no more operators than this, a few dozen microseconds' work, is not
 /// polled.
-const UNPOLLED_WORK_MAX: i32 = 1 << 16;
+const UNPOLLED_WORK_MAX: u32 = 1 << 16;
+
+/// More is never spent at once, so that a budget far below zero does not wrap.
+const SPENT_MAX: i32 = 1 << 24;
 
 /// What a function does between polls. Inner loops that are polled count for themselves.
 #[derive(Debug)]
 pub(crate) struct Work {
+    /// Operators that are executed at most between two polls in this function, or from its entry to the first.
+    pub(crate) unpolled: u64,
     /// From the entry to the end.
     pub(crate) function: i32,
     /// By block; only loops have one.
@@ -35,8 +41,10 @@ impl Work {
 }
 
 /// Counts the work of a function and its loops.
-pub(crate) fn work(function: &Function<'_>) -> Work {
+pub(crate) fn work(function: &Function<'_>, latency_max: u32) -> Work {
     let mut loops = vec![None; function.blocks.len()];
+    // Between two polls no operator is passed twice, but in loops that are not polled.
+    let mut unpolled = function.ops.len() as u64;
     let mut safe_points = function.candidates.iter().map(|c| c.op.index()).peekable();
     // Work of the function and the open loops so far, and whether each contains a safe point.
     let mut open = vec![(1, false)];
@@ -51,10 +59,12 @@ pub(crate) fn work(function: &Function<'_>) -> Work {
                 // Its own `end` is no work.
                 let (iteration, has_safe_point) = open.pop().expect("the loop is open");
                 let iteration = iteration - 1;
-                let bound = (!has_safe_point).then(|| bounded_work(function, id, iteration));
+                let bound =
+                    (!has_safe_point).then(|| bounded_work(function, id, iteration, latency_max));
                 let bound = bound.flatten();
+                unpolled += u64::from(bound.unwrap_or(0).unsigned_abs());
                 loops[id.index()] = Some(LoopWork {
-                    iteration,
+                    iteration: iteration.min(SPENT_MAX),
                     is_leaf: !has_safe_point,
                     ends_soon: bound.is_some(),
                 });
@@ -64,16 +74,39 @@ pub(crate) fn work(function: &Function<'_>) -> Work {
             _ => {}
         }
     }
+    // A whole round of an unrolled loop may follow a poll.
+    unpolled += u64::from(Optimize::Speed.unrolled_work_max().unsigned_abs());
     Work {
-        function: open[0].0,
+        unpolled,
+        function: open[0].0.min(SPENT_MAX),
         loops,
     }
 }
 
 /// Work that a leaf loop does at most from its beginning to its end, if that is so little that it need not be
 /// polled.
-fn bounded_work(function: &Function<'_>, id: BlockId, iteration: i32) -> Option<i32> {
+fn bounded_work(
+    function: &Function<'_>,
+    id: BlockId,
+    iteration: i32,
+    latency_max: u32,
+) -> Option<i32> {
+    let block = function.block(id);
+    let body = &function.ops[block.open.index()..block.end.index()];
+    let calls = |op: &Op<'_>| {
+        matches!(
+            op.operator,
+            Operator::Call { .. }
+                | Operator::CallIndirect { .. }
+                | Operator::ReturnCall { .. }
+                | Operator::ReturnCallIndirect { .. }
+        )
+    };
+    if body.iter().any(calls) {
+        // What they do is not known here, and the call graph relies on the poll of loops around calls.
+        return None;
+    }
     let trips = i32::try_from(trip_bound(function, id)?).ok()?;
     let work = trips.checked_mul(iteration)?;
-    (work <= UNPOLLED_WORK_MAX).then_some(work)
+    (work.unsigned_abs() <= UNPOLLED_WORK_MAX.min(latency_max)).then_some(work)
 }

@@ -1,26 +1,23 @@
 //! Calls that may suspend: after each, the function unwinds if its callee did.
 //!
-//! Rewinding lands behind the call, in cold code of its own that loads the live values and makes the
-//! call that goes on in the next frame; then both ways join:
+//! Rewinding lands in cold code at the region's beginning, which loads the live values, goes on in the next
+//! frame, and joins the normal code behind the call:
 //!
 //! ```wat
-//! (call $callee ...)  br $join
-//! end                                       ;; of the block through which rewinding lands
 //! (local.set $a (call $load_i32)) ...       ;; what is live here
-//! (call $callee (i32.const 0) ...)          ;; it loads its own frame, whatever its arguments
+//! (call $resume)  br $join                  ;; the landing
+//! ...
+//! (call $callee ...)
 //! end                                       ;; $join, with the results
 //! (drop (br_if $exit (i32.const ID) (global.get $state)))
 //! ```
 //!
-//! An indirect call is not made again (the table may have changed since): a helper calls the function
-//! that the next frame belongs to.
-
-use wasm_encoder::Instruction;
-use wasmparser::Operator;
+//! The call is not made again (its arguments are gone, and a table may have changed since): a helper calls the
+//! function that the next frame belongs to.
 
 use super::function::Emitter;
-use crate::encode;
 use crate::ir::{Op, OpId};
+use wasm_encoder::Instruction;
 
 impl Emitter<'_, '_> {
     pub(super) fn suspending_call(&mut self, op: &Op<'_>, id: OpId) {
@@ -28,28 +25,20 @@ impl Emitter<'_, '_> {
         let results = self.function.pushed(op);
         let arguments = self.operands.len() - op.popped as usize;
         self.spill_under(op.popped);
-        let argument_types = self.operands.types_from(arguments);
         self.flush_from(arguments);
         self.emit_operator(op);
         self.operands.pop(op.popped);
-        let joined = self.land(safe_point);
+        let joined = self.labels.next();
+        self.begin_landing();
         self.load_slots(&self.frame.safe_points[safe_point as usize].own);
-        if let Operator::Call { function_index } = op.operator {
-            for value_type in argument_types {
-                self.emit(encode::zero(value_type));
-            }
-            self.emit(Instruction::Call(self.plan.function(function_index)));
-        } else {
-            self.emit(Instruction::Call(self.plan.resume(results)));
-        }
+        self.emit(Instruction::Call(self.plan.resume(results)));
+        self.end_landing(safe_point, joined);
         let ty = self.plan.block_type(results);
         self.region().close(joined, ty);
         self.push_results(results, id);
         self.emit(Instruction::I32Const(safe_point.cast_signed()));
         self.emit(Instruction::GlobalGet(self.plan.globals.state));
-        let exit = self.exit(safe_point);
-        self.emit_unlikely_br_if(exit);
-        self.emit(Instruction::Drop);
+        self.unwind_if(safe_point);
     }
 
     /// The id of the safe point that is reached now.

@@ -1,4 +1,4 @@
-//! Saving and loading a frame: the exits at the end of a function, and its entry.
+//! Loading a frame: a function's entry, and the words of values.
 
 use wasm_encoder::{BlockType, Instruction};
 use wasm_migrate_abi::{OTHER_FUNCTION, SlotOrigin, ValueType};
@@ -7,192 +7,134 @@ use super::code::{Item, Label, Opening};
 use super::function::Emitter;
 use super::region::Region;
 use crate::encode;
-use crate::plan::{Plan, SAVED_TOGETHER_MAX, count32};
+use crate::plan::{Plan, count32};
 
 impl Emitter<'_, '_> {
-    /// Where to branch to unwind, with the safe point's id: safe points with the same frame share it.
-    pub(super) fn exit(&mut self, safe_point: u32) -> Label {
+    /// Loads these slots, in this order. Runs of one type come together.
+    pub(super) fn load_slots(&mut self, slots: &[u32]) {
         let frame = self.frame;
-        let slots: Vec<u32> = frame.safe_points[safe_point as usize].slots().collect();
-        *self
-            .exits
-            .entry(slots)
-            .or_insert_with(|| self.labels.next())
+        for run in slots.chunk_by(|&a, &b| frame.type_of(a) == frame.type_of(b)) {
+            let value_type = frame.type_of(run[0]);
+            let together = self.plan.loaded_together(value_type);
+            // The longest part last: what comes before lives across its call.
+            for part in run.rchunks(together).rev() {
+                for instruction in load(value_type, part.len(), self.plan) {
+                    self.emit(instruction);
+                }
+                for &slot in part.iter().rev() {
+                    let local = self.slot_local(slot);
+                    self.emit(Instruction::LocalSet(local));
+                }
+            }
+        }
     }
 
-    /// Loads these slots, in this order.
-    pub(super) fn load_slots(&mut self, slots: &[u32]) {
-        for &index in slots {
-            let (origin, value_type) = self.frame.slots[index as usize];
-            let local = self.slot_local(origin, value_type);
-            for instruction in load(value_type, self.plan) {
-                self.emit(instruction);
-            }
-            self.emit(Instruction::LocalSet(local));
+    /// Loads these slots, the last ones of the innermost frame. The program runs again from then on.
+    pub(super) fn load_and_arrive(&mut self, slots: &[u32]) {
+        let arrive = Instruction::Call(self.plan.helpers.arrive);
+        // Arriving empties the table that holds the references. Other values had better not live across its call.
+        let is_reference = |slot: &u32| self.frame.type_of(*slot) == ValueType::FuncRef;
+        if slots.iter().any(is_reference) {
+            self.load_slots(slots);
+            self.emit(arrive);
+        } else {
+            self.emit(arrive);
+            self.load_slots_apart(slots);
         }
     }
 
     /// Ends the lives of values that must not reach from one iteration of a loop around into the next: the
     /// way to a safe point inside an inner loop leads through its header.
     pub(super) fn clear_slots(&mut self, slots: &[u32]) {
-        if self.regions.len() == 1 {
-            return;
-        }
-        for &index in slots {
-            let (origin, value_type) = self.frame.slots[index as usize];
-            let local = self.slot_local(origin, value_type);
-            self.emit(encode::zero(value_type));
+        for &slot in slots {
+            let local = self.slot_local(slot);
+            self.emit(encode::zero(self.frame.type_of(slot)));
             self.emit(Instruction::LocalSet(local));
         }
     }
 
-    /// The body inside its exits, followed by what each exit saves.
-    pub(super) fn with_exits(&mut self, body: Vec<Item>) -> Vec<Item> {
-        let exits = std::mem::take(&mut self.exits);
-        self.regions.push(Region::default());
-        let i32_result = BlockType::Result(encode::value_type(ValueType::I32));
-        self.emit_item(Item::Open(self.saved, Opening::Block(i32_result)));
-        for &label in exits.values().rev() {
-            self.emit_item(Item::Open(label, Opening::Block(i32_result)));
-        }
-        self.items().extend(body);
-        for slots in exits.keys() {
-            self.emit_item(Item::End);
-            self.save_slots(slots.iter().copied());
-            self.emit_item(Item::Br(self.saved));
-        }
-        self.emit_item(Item::End);
-        self.emit(Instruction::LocalSet(self.temporaries.safe_point));
-        self.emit(Instruction::I32Const(self.function.index.cast_signed()));
-        self.emit(Instruction::LocalGet(self.temporaries.safe_point));
-        self.emit(Instruction::Call(self.plan.abi.save_frame));
-        for &result in &self.function.results {
-            self.emit(encode::zero(result));
-        }
-        self.regions.pop().expect("pushed above").items
-    }
-
-    /// Saves these slots, in this order. Runs of `i32` go together.
-    fn save_slots(&mut self, slots: impl Iterator<Item = u32>) {
-        let mut run = Vec::new();
-        for index in slots {
-            let (origin, value_type) = self.frame.slots[index as usize];
-            let local = self.slot_local(origin, value_type);
-            if value_type == ValueType::I32 && run.len() < SAVED_TOGETHER_MAX {
-                run.push(local);
-                continue;
-            }
-            self.save_run(&mut run);
-            if value_type == ValueType::I32 {
-                run.push(local);
-            } else {
-                self.emit(Instruction::LocalGet(local));
-                for instruction in save(value_type, self.plan) {
-                    self.emit(instruction);
-                }
-            }
-        }
-        self.save_run(&mut run);
-    }
-
-    fn save_run(&mut self, run: &mut Vec<u32>) {
-        for &local in run.iter() {
-            self.emit(Instruction::LocalGet(local));
-        }
-        if let Some(last) = run.len().checked_sub(1) {
-            self.emit(Instruction::Call(self.plan.helpers.save_i32s[last]));
-        }
-        run.clear();
-    }
-
     /// What comes before the function's code: the test at its entry, cold behind it the way to where the
     /// frame was left.
-    pub(super) fn enter(&mut self, region: &Region) -> Vec<Item> {
-        self.regions.push(Region::default());
+    pub(super) fn enter(&mut self, region: &mut Region) -> Vec<Item> {
         let last = count32(self.frame.safe_points.len());
-        let targets = region.targets(1..last);
+        let (scratch, impossible) = (self.temporaries.budget, self.labels.next());
+        self.regions.push(Region::default());
         if self.suspension.polls_at_entry(self.function.index) {
-            let (left, budget) = (self.temporaries.budget, self.plan.globals.budget);
-            self.emit(Instruction::GlobalGet(budget));
-            self.emit(Instruction::I32Const(self.work.function));
-            self.emit(Instruction::I32Sub);
-            self.emit(Instruction::LocalTee(left));
-            self.emit(Instruction::GlobalSet(budget));
-            self.emit(Instruction::LocalGet(left));
+            self.spend(self.work.function);
             self.emit(Instruction::I32Const(0));
             self.emit(Instruction::I32LeS);
             self.open_unlikely_if();
             let rewinding = self.labels.next();
             self.emit(Instruction::GlobalGet(self.plan.globals.state));
             self.emit_item(Item::Open(rewinding, Opening::If(BlockType::Empty)));
-            self.load_frame();
-            self.dispatch(0, targets, rewinding);
+            self.begin_landing();
+            self.load_and_arrive(&self.frame.safe_points[0].own);
+            self.end_landing_at_entry(region, rewinding);
+            let index = self.open_frame();
+            let landings = region.enter(0..last, index, scratch, None, impossible);
+            self.items().extend(landings);
             self.emit_item(Item::End);
             self.poll(0);
         } else {
             self.emit(Instruction::GlobalGet(self.plan.globals.state));
-            let cold = self.open_unlikely_if();
-            self.load_frame();
-            if targets.is_empty() {
-                self.emit(Instruction::Unreachable);
-            } else {
-                self.dispatch(0, targets, cold);
-            }
+            self.open_unlikely_if();
+            let index = self.open_frame();
+            let landings = region.enter(1..last, index, scratch, None, impossible);
+            self.items().extend(landings);
         }
         self.emit_item(Item::End);
         self.regions.pop().expect("pushed above").items
     }
 
+    fn end_landing_at_entry(&mut self, region: &mut Region, joined: Label) {
+        self.emit_item(Item::Br(joined));
+        let items = self.regions.pop().expect("pushed at the beginning").items;
+        region.land_first(self.labels.next(), items);
+    }
+
     /// Polls, and unwinds if the host asks for it.
     pub(super) fn poll(&mut self, safe_point: u32) {
-        let frame = self.frame;
         let parked = self.park(safe_point);
+        self.emit(Instruction::I32Const(safe_point.cast_signed()));
         self.emit(Instruction::Call(self.plan.helpers.check));
         self.fetch(&parked);
-        self.open_unlikely_if();
-        self.save_slots(frame.safe_points[safe_point as usize].slots());
-        self.emit(Instruction::I32Const(safe_point.cast_signed()));
-        self.emit_item(Item::Br(self.saved));
-        self.emit_item(Item::End);
+        self.unwind_if(safe_point);
     }
 
-    /// Branches to the landing of the safe point being rebuilt, if it is one of those after `header`.
-    pub(super) fn dispatch(&mut self, header: u32, targets: Box<[Label]>, otherwise: Label) {
-        self.emit(Instruction::GlobalGet(self.plan.globals.safe_point));
-        self.emit(Instruction::I32Const(header.cast_signed() + 1));
-        self.emit(Instruction::I32Sub);
-        self.emit_item(Item::BrTable(targets, otherwise));
+    /// Unwinds if the value on the stack says so. The safe point's id lies under it.
+    pub(super) fn unwind_if(&mut self, safe_point: u32) {
+        let slots = self.frame.safe_points[safe_point as usize].slots();
+        let exit = self.exit(slots.collect());
+        self.emit_item(Item::Unlikely);
+        self.emit_item(Item::BrIf(exit));
+        self.emit(Instruction::Drop);
     }
 
-    /// Opens the next frame, and loads it if it was left at the entry.
-    fn load_frame(&mut self) {
-        self.emit(Instruction::I32Const(self.function.index.cast_signed()));
-        self.emit(Instruction::Call(self.plan.abi.load_frame));
-        let safe_point = self.temporaries.safe_point;
-        self.emit(Instruction::LocalTee(safe_point));
-        self.emit(Instruction::GlobalSet(self.plan.globals.safe_point));
+    /// Opens the next frame: makes its safe point.
+    fn open_frame(&mut self) -> Vec<Item> {
+        let mut items = vec![
+            Item::Instruction(Instruction::I32Const(self.function.index.cast_signed())),
+            Item::Instruction(Instruction::Call(self.plan.helpers.open)),
+        ];
         if self.suspension.tail_calls(self.function.index) {
             let other = self.labels.next();
-            self.emit(Instruction::LocalGet(safe_point));
-            self.emit(Instruction::I32Const(OTHER_FUNCTION));
-            self.emit(Instruction::I32Eq);
-            self.emit_item(Item::Open(other, Opening::If(BlockType::Empty)));
+            let safe_point = self.temporaries.budget;
             let resume = self.plan.resume(&self.function.results);
-            self.emit(Instruction::ReturnCall(resume));
-            self.emit_item(Item::End);
+            items.extend([
+                Item::Instruction(Instruction::LocalTee(safe_point)),
+                Item::Instruction(Instruction::I32Const(OTHER_FUNCTION)),
+                Item::Instruction(Instruction::I32Eq),
+                Item::Open(other, Opening::If(BlockType::Empty)),
+                Item::Instruction(Instruction::ReturnCall(resume)),
+                Item::End,
+                Item::Instruction(Instruction::LocalGet(safe_point)),
+            ]);
         }
-        if self.suspension.polls_at_entry(self.function.index) {
-            let here = self.labels.next();
-            self.emit(Instruction::LocalGet(safe_point));
-            self.emit(Instruction::I32Eqz);
-            self.emit_item(Item::Open(here, Opening::If(BlockType::Empty)));
-            self.load_slots(&self.frame.safe_points[0].own);
-            self.emit(Instruction::Call(self.plan.helpers.arrive));
-            self.emit_item(Item::End);
-        }
+        items
     }
 
-    pub(super) fn slot_local(&mut self, origin: SlotOrigin, value_type: ValueType) -> u32 {
+    pub(super) fn slot_local(&mut self, slot: u32) -> u32 {
+        let (origin, value_type) = self.frame.slots[slot as usize];
         match origin {
             SlotOrigin::Local(local) => local,
             SlotOrigin::Operand(height) => self.operands.slot(height, value_type),
@@ -200,60 +142,48 @@ impl Emitter<'_, '_> {
     }
 }
 
-/// Sends the value on the stack to the host.
-pub(super) fn save(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'static>> {
-    let vector = || {
-        plan.helpers
-            .save_v128
-            .expect("planned wherever vectors occur")
-    };
-    let reference = || {
-        plan.helpers
-            .save_reference
-            .expect("planned wherever references occur")
-    };
+/// Sends values of one type on the stack to the host, the first one first.
+pub(super) fn save(value_type: ValueType, count: usize, plan: &Plan) -> Vec<Instruction<'static>> {
+    let helpers = &plan.helpers;
+    if let Some(save) = helpers.save.get(&value_type) {
+        return vec![Instruction::Call(save[count - 1])];
+    }
+    let planned = "planned wherever such values occur";
     match value_type {
-        ValueType::I32 => vec![Instruction::Call(plan.helpers.save_i32s[0])],
-        ValueType::I64 => vec![Instruction::Call(plan.helpers.save_i64)],
         ValueType::F32 => vec![
             Instruction::I32ReinterpretF32,
-            Instruction::Call(plan.helpers.save_i32s[0]),
+            Instruction::Call(helpers.save[&ValueType::I32][0]),
         ],
         ValueType::F64 => vec![
             Instruction::I64ReinterpretF64,
-            Instruction::Call(plan.helpers.save_i64),
+            Instruction::Call(helpers.save[&ValueType::I64][0]),
         ],
-        ValueType::V128 => vec![Instruction::Call(vector())],
-        ValueType::FuncRef => vec![Instruction::Call(reference())],
+        ValueType::V128 => vec![Instruction::Call(helpers.save_v128.expect(planned))],
+        ValueType::FuncRef => vec![Instruction::Call(helpers.save_reference.expect(planned))],
+        ValueType::I32 | ValueType::I64 => unreachable!("integers have helpers"),
         ValueType::ExternRef => unreachable!("refused when frames are laid out"),
     }
 }
 
-/// Asks the host for a value.
-pub(super) fn load(value_type: ValueType, plan: &Plan) -> Vec<Instruction<'static>> {
-    let vector = || {
-        plan.helpers
-            .load_v128
-            .expect("planned wherever vectors occur")
-    };
-    let reference = || {
-        plan.helpers
-            .load_reference
-            .expect("planned wherever references occur")
-    };
+/// Asks the host for values of one type, the first one first.
+pub(super) fn load(value_type: ValueType, count: usize, plan: &Plan) -> Vec<Instruction<'static>> {
+    let helpers = &plan.helpers;
+    if let Some(load) = helpers.load.get(&value_type) {
+        return vec![Instruction::Call(load[count - 1])];
+    }
+    let planned = "planned wherever such values occur";
     match value_type {
-        ValueType::I32 => vec![Instruction::Call(plan.helpers.load_i32)],
-        ValueType::I64 => vec![Instruction::Call(plan.helpers.load_i64)],
         ValueType::F32 => vec![
-            Instruction::Call(plan.helpers.load_i32),
+            Instruction::Call(helpers.load[&ValueType::I32][0]),
             Instruction::F32ReinterpretI32,
         ],
         ValueType::F64 => vec![
-            Instruction::Call(plan.helpers.load_i64),
+            Instruction::Call(helpers.load[&ValueType::I64][0]),
             Instruction::F64ReinterpretI64,
         ],
-        ValueType::V128 => vec![Instruction::Call(vector())],
-        ValueType::FuncRef => vec![Instruction::Call(reference())],
+        ValueType::V128 => vec![Instruction::Call(helpers.load_v128.expect(planned))],
+        ValueType::FuncRef => vec![Instruction::Call(helpers.load_reference.expect(planned))],
+        ValueType::I32 | ValueType::I64 => unreachable!("integers have helpers"),
         ValueType::ExternRef => unreachable!("refused when frames are laid out"),
     }
 }

@@ -1,11 +1,11 @@
 //! One function, operator by operator.
 
-use indexmap::IndexMap;
 use wasm_encoder::{BlockType, Encode, Instruction, ValType};
 use wasm_migrate_abi::ValueType;
 use wasmparser::Operator;
 
 use super::code::{self, Item, Label, Labels, Opening, push};
+use super::exits::Exits;
 use super::loops::LeafLoop;
 use super::operands::Operands;
 use super::region::Region;
@@ -22,6 +22,8 @@ pub(crate) struct Body {
     pub(crate) unlikely: Vec<u32>,
     /// How many values of one type other than `i32` it parks at most.
     pub(crate) parked: u32,
+    /// Operators that are executed at most between two polls.
+    pub(crate) unpolled: u64,
 }
 
 /// Rewrites one lifted function.
@@ -40,17 +42,13 @@ pub(crate) fn instrument(
         frame,
         suspension,
         plan,
-        work: work(function),
+        work: work(function, plan.latency_max),
         labels,
-        saved,
         regions: vec![Region::default()],
         operands: Operands::new(locals + Temporaries::COUNT),
-        temporaries: Temporaries {
-            safe_point: locals,
-            budget: locals + 1,
-        },
+        temporaries: Temporaries { budget: locals },
         blocks: Vec::new(),
-        exits: IndexMap::new(),
+        exits: Exits::new(saved),
         next_safe_point: 1,
         leaf: None,
         parked: 0,
@@ -67,14 +65,12 @@ pub(crate) fn instrument(
 /// Locals that every instrumented function has, after the original's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Temporaries {
-    /// Safe point at which the function unwinds, or whose frame it loads.
-    pub(super) safe_point: u32,
-    /// Work left until the next poll.
+    /// Work left until the next poll. While rewinding, the safe point.
     pub(super) budget: u32,
 }
 
 impl Temporaries {
-    const COUNT: u32 = 2;
+    const COUNT: u32 = 1;
 }
 
 /// What is known of a block of the original while its code is emitted.
@@ -103,10 +99,7 @@ pub(super) struct Emitter<'e, 'a> {
     pub(super) operands: Operands,
     pub(super) temporaries: Temporaries,
     pub(super) blocks: Vec<BlockState>,
-    /// Where all ways to unwind end, once the frame's words are sent.
-    pub(super) saved: Label,
-    /// By saved slots: where to branch to unwind after calls.
-    pub(super) exits: IndexMap<Vec<u32>, Label>,
+    pub(super) exits: Exits,
     pub(super) next_safe_point: u32,
     /// The innermost loop, if it contains no other safe point.
     pub(super) leaf: Option<LeafLoop>,
@@ -210,8 +203,8 @@ impl Emitter<'_, '_> {
 
     /// Puts everything together: exits, entry, body.
     fn finish(mut self, original: &[u8]) -> Body {
-        let region = self.regions.pop().expect("the function's region");
-        let prologue = self.enter(&region);
+        let mut region = self.regions.pop().expect("the function's region");
+        let prologue = self.enter(&mut region);
         let body = region.finish(prologue);
         let items = self.with_exits(body);
         let mut bytes = Vec::new();
@@ -221,6 +214,7 @@ impl Emitter<'_, '_> {
             bytes,
             unlikely,
             parked: self.parked,
+            unpolled: self.work.unpolled,
         }
     }
 
@@ -259,13 +253,18 @@ impl Emitter<'_, '_> {
         &mut self.region().items
     }
 
-    /// Ends the block through which rewinding lands at safe points from `first` on. What comes before goes
-    /// round what is emitted next, up to where the returned label must be closed.
-    pub(super) fn land(&mut self, first: u32) -> Label {
-        let (landing, joined) = (self.labels.next(), self.labels.next());
+    /// What is emitted from now on is the code of a landing.
+    pub(super) fn begin_landing(&mut self) {
+        self.regions.push(Region::default());
+    }
+
+    /// Ends the code through which rewinding enters the region at safe points from `first` on. It goes on where
+    /// `joined` is closed.
+    pub(super) fn end_landing(&mut self, first: u32, joined: Label) {
         self.emit_item(Item::Br(joined));
-        self.region().land(first, landing);
-        joined
+        let items = self.regions.pop().expect("pushed at the beginning").items;
+        let label = self.labels.next();
+        self.region().land(first, label, items);
     }
 
     /// Opens an `if` that is hardly ever taken.

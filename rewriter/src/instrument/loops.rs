@@ -4,29 +4,27 @@
 //! of it; then it is entered at its header again. Rewinding lands before the loop, where the values that
 //! the loop carries are loaded, and what else the header needs if the program was stopped there.
 //! Otherwise the way leads on from the header to the safe point inside: the budget is 0 while rewinding,
-//! so this costs no further test. A loop tests its budget before it spends from it, so that it makes
+//! so this costs no further test. A loop tests what its budget was before it spent from it, so that it makes
 //! progress after a poll, however small the next budget.
 //!
 //! ```wat
-//! br $begin
-//! end                                        ;; of the block through which rewinding lands
-//! ... load what the loop carries
-//! (if (i32.eq (global.get $safe_point) (i32.const ID)) (then ... load the rest  (call $arrive)))
+//! (if (i32.eq (global.get $safe_point) (i32.const ID))    ;; the landing, at the beginning of the region around
+//!  (then (call $arrive)  ... load what is live)  (else ... load what the loop carries))  br $begin
+//! ...
 //! end                                        ;; $begin
-//! block $exit
+//! block $done
 //!  loop $again
 //!   block $cold
 //!    loop $header
-//!     (if (i32.le_s (local.tee $left (global.get $budget)) (i32.const 0))
-//!      (then (br_table $landing... $cold (i32.sub (global.get $safe_point) (i32.const ID+1)))))
-//!     (global.set $budget (i32.sub (local.get $left) (i32.const W)))
+//!     (global.set $budget (i32.sub (global.get $budget) (i32.const W)))
+//!     (if (i32.le_s (global.get $budget) (i32.const -W))
+//!      (then (br_table $landing... $cold (i32.sub (global.get $safe_point) (i32.const ID+1)))  ... landings))
 //!     ... the body
 //!    end
-//!    br $exit
+//!    br $done
 //!   end
-//!   (if (call $check) (then ... save  br $saved))  br $again
+//!   (drop (br_if $exit (i32.const ID) (call $check)))  br $again
 //!  end
-//!  unreachable
 //! end
 //! ```
 //!
@@ -42,17 +40,15 @@
 //!    block $cold
 //!     block $done
 //!      loop $header
-//!       (br_if $cold (i32.le_s (local.get $left) (i32.const 0)))
-//!       (local.set $left (i32.sub (local.get $left) (i32.const W)))
+//!       (br_if $cold (i32.le_s (local.tee $left (i32.sub (local.get $left) (i32.const W))) (i32.const -W)))
 //!       block $next ... the body, branches out going to $way_out  br $done  end
 //!       ... the body
 //!      end
 //!     end
 //!     (global.set $budget (local.get $left))  br $exit
 //!    end
-//!    (if (call $check) (then ... save  br $saved))  br $again
+//!    (drop (br_if $exit (i32.const ID) (call $check)))  br $again
 //!   end
-//!   unreachable
 //!  end
 //!  (global.set $budget (local.get $left))  br $outer
 //! end
@@ -65,9 +61,9 @@ use super::code::{self, Item, Label, Opening};
 use super::function::Emitter;
 use super::region::Region;
 use crate::ir::{BlockId, BlockKind, OpId};
+use crate::options::Optimize;
 
-/// A leaf loop is unrolled as long as the copies together hold no more operators than this.
-const UNROLLED_WEIGHT_MAX: i32 = 64;
+/// A leaf loop is unrolled so many times at most.
 const COPIES_MAX: i32 = 4;
 
 /// A loop without safe points inside.
@@ -86,7 +82,7 @@ impl Emitter<'_, '_> {
         let block = self.function.block(id);
         let work = self.work.of_loop(id);
         self.land_at_loop(safe_point, work.is_leaf);
-        if work.is_leaf && !work.ends_soon {
+        if work.is_leaf && !work.ends_soon && self.plan.optimize != Optimize::Size {
             self.leaf = Some(LeafLoop {
                 block: id,
                 ways_out: IndexMap::new(),
@@ -107,7 +103,7 @@ impl Emitter<'_, '_> {
         let region = self.regions.pop().expect("the loop's region");
         match self.leaf.take() {
             Some(leaf) => self.finish_leaf_loop(id, &leaf, region, falls_through),
-            None if self.work.of_loop(id).is_leaf => {
+            None if self.work.of_loop(id).ends_soon => {
                 self.open_header(id);
                 self.items().extend(region.finish(Vec::new()));
                 self.emit_item(Item::End);
@@ -119,50 +115,57 @@ impl Emitter<'_, '_> {
     }
 
     fn land_at_loop(&mut self, safe_point: u32, is_leaf: bool) {
-        let begin = self.land(safe_point);
+        let begin = self.labels.next();
+        let is_nested = self.regions.len() > 1;
         let frame = self.frame;
         let point = &frame.safe_points[safe_point as usize];
+        let here: Vec<u32> = point.carried.iter().chain(&point.own).copied().collect();
+        self.begin_landing();
         if is_leaf {
-            let slots: Vec<u32> = point.carried.iter().chain(&point.own).copied().collect();
-            let parked = self.load_parked(&slots);
-            self.emit(Instruction::Call(self.plan.helpers.arrive));
-            self.fetch(&parked);
+            self.load_and_arrive(&here);
         } else {
-            let here = self.labels.next();
-            let parked = self.load_parked(&point.carried);
-            self.clear_slots(&point.own);
+            let stopped_here = self.labels.next();
             self.emit(Instruction::GlobalGet(self.plan.globals.safe_point));
             self.emit(Instruction::I32Const(safe_point.cast_signed()));
             self.emit(Instruction::I32Eq);
-            self.emit_item(Item::Open(here, Opening::If(BlockType::Empty)));
-            self.load_slots(&point.own);
-            self.emit(Instruction::Call(self.plan.helpers.arrive));
+            self.emit_item(Item::Open(stopped_here, Opening::If(BlockType::Empty)));
+            self.load_and_arrive(&here);
+            self.emit_item(Item::Else);
+            self.load_slots_apart(&point.carried);
+            if is_nested {
+                self.clear_slots(&point.own);
+            }
             self.emit_item(Item::End);
-            self.fetch(&parked);
         }
+        self.end_landing(safe_point, begin);
         self.region().close(begin, BlockType::Empty);
     }
 
-    fn finish_loop(&mut self, id: BlockId, region: Region) {
+    fn finish_loop(&mut self, id: BlockId, mut region: Region) {
         let safe_point = self.blocks[id.index()].safe_point;
-        let targets = region.targets(safe_point + 1..self.next_safe_point);
+        let inside = safe_point + 1..self.next_safe_point;
         let (exit, again, cold) = (self.labels.next(), self.labels.next(), self.labels.next());
         let ty = self.plan.block_type(&self.function.block(id).results);
         self.emit_item(Item::Open(exit, Opening::Block(ty)));
-        self.emit_item(Item::Open(again, Opening::Loop(BlockType::Empty)));
+        self.emit_item(Item::Open(again, Opening::Loop(ty)));
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
         self.open_header(id);
         self.regions.push(Region::default());
-        let (left, budget) = (self.temporaries.budget, self.plan.globals.budget);
-        self.emit(Instruction::GlobalGet(budget));
-        self.emit(Instruction::LocalTee(left));
-        self.emit(Instruction::I32Const(0));
+        let work = self.work.of_loop(id).iteration;
+        self.spend(work);
+        self.emit(Instruction::I32Const(-work));
         self.emit(Instruction::I32LeS);
-        self.open_unlikely_if();
-        self.dispatch(safe_point, targets, cold);
-        self.emit_item(Item::End);
-        self.spend(self.work.of_loop(id).iteration);
-        self.emit(Instruction::GlobalSet(budget));
+        if self.work.of_loop(id).is_leaf {
+            self.emit_unlikely_br_if(cold);
+        } else {
+            self.open_unlikely_if();
+            let safe_point = Instruction::GlobalGet(self.plan.globals.safe_point);
+            let (scratch, impossible) = (self.temporaries.budget, self.labels.next());
+            let index = [Item::Instruction(safe_point)];
+            let landings = region.enter(inside, index, scratch, Some(cold), impossible);
+            self.items().extend(landings);
+            self.emit_item(Item::End);
+        }
         let prologue = self.regions.pop().expect("pushed above").items;
         self.items().extend(region.finish(prologue));
         self.emit_item(Item::End);
@@ -177,7 +180,6 @@ impl Emitter<'_, '_> {
         self.poll(safe_point);
         self.emit_item(Item::Br(again));
         self.emit_item(Item::End);
-        self.emit(Instruction::Unreachable);
     }
 
     fn finish_leaf_loop(
@@ -193,29 +195,35 @@ impl Emitter<'_, '_> {
         let done = self.labels.next();
         let ty = self.plan.block_type(&self.function.block(id).results);
         self.emit_item(Item::Open(exit, Opening::Block(ty)));
+        let mut following = ty;
         for (&target, &label) in leaf.ways_out.iter().rev() {
             // The parameters of a loop travel in their slots.
             let target = self.function.block(target);
-            let ty = match target.kind {
+            following = match target.kind {
                 BlockKind::Loop => BlockType::Empty,
                 _ => self.plan.block_type(&target.results),
             };
-            self.emit_item(Item::Open(label, Opening::Block(ty)));
+            self.emit_item(Item::Open(label, Opening::Block(following)));
         }
-        self.emit_item(Item::Open(again, Opening::Loop(BlockType::Empty)));
+        // It never ends, but if it did, what comes after it would find what it expects.
+        self.emit_item(Item::Open(again, Opening::Loop(following)));
         self.emit(Instruction::GlobalGet(self.plan.globals.budget));
         self.emit(Instruction::LocalSet(budget));
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
-        self.emit_item(Item::Open(done, Opening::Block(ty)));
+        let weight = self.work.of_loop(id).iteration;
+        let copies = (self.plan.optimize.unrolled_work_max() / weight).clamp(1, COPIES_MAX);
+        let ends_often = falls_through && copies > 1;
+        if ends_often {
+            self.emit_item(Item::Open(done, Opening::Block(ty)));
+        }
         self.open_header(id);
         self.emit(Instruction::LocalGet(budget));
-        self.emit(Instruction::I32Const(0));
+        self.emit(Instruction::I32Const(copies * weight));
+        self.emit(Instruction::I32Sub);
+        self.emit(Instruction::LocalTee(budget));
+        self.emit(Instruction::I32Const(-copies * weight));
         self.emit(Instruction::I32LeS);
         self.emit_unlikely_br_if(cold);
-        let weight = self.work.of_loop(id).iteration;
-        let copies = (UNROLLED_WEIGHT_MAX / weight).clamp(1, COPIES_MAX);
-        self.spend(copies * weight);
-        self.emit(Instruction::LocalSet(budget));
         let body = region.finish(Vec::new());
         let header = self.blocks[id.index()].label.expect("open");
         for _ in 1..copies {
@@ -230,8 +238,12 @@ impl Emitter<'_, '_> {
         }
         self.items().extend(body);
         self.emit_item(Item::End);
-        self.emit_item(Item::End);
-        self.write_budget_back();
+        if ends_often {
+            self.emit_item(Item::End);
+        }
+        if falls_through {
+            self.write_budget_back();
+        }
         self.emit_item(Item::Br(exit));
         self.emit_item(Item::End);
         self.poll_again(safe_point, again);
@@ -246,10 +258,14 @@ impl Emitter<'_, '_> {
         self.emit_item(Item::End);
     }
 
-    fn spend(&mut self, work: i32) {
-        self.emit(Instruction::LocalGet(self.temporaries.budget));
+    /// Spends from the shared budget, and pushes what is left.
+    pub(super) fn spend(&mut self, work: i32) {
+        let budget = self.plan.globals.budget;
+        self.emit(Instruction::GlobalGet(budget));
         self.emit(Instruction::I32Const(work));
         self.emit(Instruction::I32Sub);
+        self.emit(Instruction::GlobalSet(budget));
+        self.emit(Instruction::GlobalGet(budget));
     }
 
     /// Gives the rest of a leaf loop's budget back to the shared budget.

@@ -138,12 +138,6 @@ impl Operands {
         })
     }
 
-    /// Types of the operands from a height on.
-    pub(super) fn types_from(&self, height: usize) -> Vec<ValueType> {
-        let types = self.entries[height..].iter();
-        types.map(|entry| entry.value_type).collect()
-    }
-
     /// Empties the physical stack, down to the base.
     pub(super) fn spill(&mut self, function: &Function<'_>, items: &mut Vec<Item>) {
         for index in (self.base..self.entries.len()).rev() {

@@ -24,12 +24,12 @@ impl Emitter<'_, '_> {
         let frame = self.frame;
         let mut parked = Parked::default();
         for index in frame.safe_points[safe_point as usize].slots() {
-            let (origin, value_type) = frame.slots[index as usize];
+            let value_type = frame.type_of(index);
             if matches!(value_type, ValueType::I32 | ValueType::I64) {
                 continue;
             }
             if let Some(global) = self.place(&mut parked, value_type) {
-                let local = self.slot_local(origin, value_type);
+                let local = self.slot_local(index);
                 self.emit(Instruction::LocalGet(local));
                 self.emit(Instruction::GlobalSet(global));
                 parked.places.push((local, global));
@@ -38,23 +38,40 @@ impl Emitter<'_, '_> {
         parked
     }
 
+    /// Loads these slots, in this order, so that none lives across the loading of others: all but those that come
+    /// together at the end are parked meanwhile.
+    pub(super) fn load_slots_apart(&mut self, slots: &[u32]) {
+        let frame = self.frame;
+        let Some(&last) = slots.last() else { return };
+        let last_type = frame.type_of(last);
+        let together = slots
+            .iter()
+            .rev()
+            .take(self.plan.loaded_together(last_type))
+            .take_while(|slot| frame.type_of(**slot) == last_type);
+        let (first, rest) = slots.split_at(slots.len() - together.count());
+        let parked = self.load_parked(first);
+        self.load_slots(rest);
+        self.fetch(&parked);
+    }
+
     /// Loads these slots, in this order, and parks them. What cannot be parked is in its local at once.
-    pub(super) fn load_parked(&mut self, slots: &[u32]) -> Parked {
+    fn load_parked(&mut self, slots: &[u32]) -> Parked {
         let frame = self.frame;
         let mut parked = Parked::default();
         let is_i32 = |slot: &u32| frame.slots[*slot as usize].1 == ValueType::I32;
         let mut rest = slots;
         while let Some(&first) = rest.first() {
-            let (origin, value_type) = frame.slots[first as usize];
+            let value_type = frame.type_of(first);
             let run = rest
                 .iter()
                 .take(PARKED_I32_MAX as usize)
                 .take_while(|slot| is_i32(slot));
             let run = run.count();
             if run > 0 && !parked.counts.contains_key(&ValueType::I32) {
-                self.emit(Instruction::Call(self.plan.helpers.load_i32s[run - 1]));
+                self.emit(Instruction::Call(self.plan.helpers.park_i32s[run - 1]));
                 for (nth, &slot) in (0..count32(run)).zip(rest) {
-                    let local = self.slot_local(frame.slots[slot as usize].0, ValueType::I32);
+                    let local = self.slot_local(slot);
                     let global = self.plan.globals.parking.place(ValueType::I32, nth);
                     parked
                         .places
@@ -64,10 +81,10 @@ impl Emitter<'_, '_> {
                 rest = &rest[run..];
                 continue;
             }
-            for instruction in load(value_type, self.plan) {
+            for instruction in load(value_type, 1, self.plan) {
                 self.emit(instruction);
             }
-            let local = self.slot_local(origin, value_type);
+            let local = self.slot_local(first);
             match self.place(&mut parked, value_type) {
                 Some(global) => {
                     self.emit(Instruction::GlobalSet(global));

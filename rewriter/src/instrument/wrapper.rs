@@ -60,10 +60,10 @@ fn blocking(function: &mut Function, import: u32, signature: &Signature, plan: &
         .instruction(&Instruction::GlobalGet(plan.globals.state))
         .instruction(&Instruction::If(BlockType::Empty))
         .instruction(&id)
-        .instruction(&Instruction::Call(plan.abi.load_frame))
+        .instruction(&Instruction::Call(plan.helpers.open))
         .instruction(&Instruction::Drop);
     for (param, &value_type) in (0..).zip(&signature.params) {
-        load(value_type, plan)
+        load(value_type, 1, plan)
             .iter()
             .for_each(|instruction| _ = function.instruction(instruction));
         function.instruction(&Instruction::LocalSet(param));
@@ -77,16 +77,19 @@ fn blocking(function: &mut Function, import: u32, signature: &Signature, plan: &
         .instruction(&Instruction::BrIf(0))
         .instruction(&Instruction::Return)
         .instruction(&Instruction::End);
-    for (param, &value_type) in (0..).zip(&signature.params) {
+    for (param, &value_type) in (0..count32(signature.params.len()))
+        .zip(&signature.params)
+        .rev()
+    {
         function.instruction(&Instruction::LocalGet(param));
-        save(value_type, plan)
+        save(value_type, 1, plan)
             .iter()
             .for_each(|instruction| _ = function.instruction(instruction));
     }
     function
-        .instruction(&id)
         .instruction(&Instruction::I32Const(IMPORT.cast_signed()))
-        .instruction(&Instruction::Call(plan.abi.save_frame));
+        .instruction(&id)
+        .instruction(&Instruction::Call(plan.helpers.close));
     for &value_type in &signature.results {
         function.instruction(&encode::zero(value_type));
     }

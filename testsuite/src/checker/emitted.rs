@@ -44,6 +44,8 @@ pub(super) enum Role {
     Frames(u32),
     /// It calls the function of the next frame.
     Resume,
+    /// It opens the frame of the function that it is given.
+    Open,
     /// It saves, loads or polls for others, or sets the state.
     Helper,
     /// Anything else.
@@ -136,11 +138,32 @@ impl<'a> Decoded<'a> {
             let role = role(body, &roles, state_global);
             roles.push(role);
         }
+        self.note_parts_of_resume(&mut roles);
         roles
     }
 }
 
-fn role(body: &Body<'_>, imports: &[Role], state_global: u32) -> Role {
+impl Decoded<'_> {
+    /// A function that chooses among many functions to resume may leave that to others.
+    fn note_parts_of_resume(&self, roles: &mut [Role]) {
+        for (index, body) in (self.imports.len()..).zip(&self.bodies) {
+            if roles[index] != Role::Resume {
+                continue;
+            }
+            for op in &body.ops {
+                if let Operator::Call { function_index } = op
+                    && let role @ Role::Plain = &mut roles[*function_index as usize]
+                    && *function_index as usize > index
+                {
+                    *role = Role::Resume;
+                }
+            }
+        }
+    }
+}
+
+/// `earlier` are the roles of the functions before it.
+fn role(body: &Body<'_>, earlier: &[Role], state_global: u32) -> Role {
     let mut role = Role::Plain;
     for (at, op) in body.ops.iter().enumerate() {
         let function_index = match op {
@@ -151,17 +174,18 @@ fn role(body: &Body<'_>, imports: &[Role], state_global: u32) -> Role {
             }
             _ => continue,
         };
-        let Some(Role::Abi(abi)) = imports.get(*function_index as usize) else {
-            continue;
-        };
         let constant = at.checked_sub(1).and_then(|before| match body.ops[before] {
             Operator::I32Const { value } => Some(value.cast_unsigned()),
             _ => None,
         });
-        match (abi, constant) {
-            (Abi::LoadFrame, Some(function)) => return Role::Frames(function),
-            (Abi::LoadCallee, _) => return Role::Resume,
-            _ => role = Role::Helper,
+        match (earlier.get(*function_index as usize), constant) {
+            (Some(Role::Abi(Abi::LoadFrame) | Role::Open), Some(function)) => {
+                return Role::Frames(function);
+            }
+            (Some(Role::Abi(Abi::LoadFrame)), None) => return Role::Open,
+            (Some(Role::Abi(Abi::LoadCallee)), _) => return Role::Resume,
+            (Some(Role::Abi(_)), _) => role = Role::Helper,
+            _ => {}
         }
     }
     role

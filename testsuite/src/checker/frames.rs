@@ -58,7 +58,8 @@ impl Frames<'_> {
                 _ => continue,
             };
             let role = callee.map(|callee| self.role(callee));
-            if matches!(role, Some(Role::Abi(_) | Role::Helper)) && !self.polls(callee) {
+            if matches!(role, Some(Role::Abi(_) | Role::Helper | Role::Open)) && !self.polls(callee)
+            {
                 continue;
             }
             match self.edge(at, callee)? {
@@ -100,6 +101,8 @@ impl Frames<'_> {
             ));
         };
         let safe_point = safe_point.cast_unsigned();
+        // They are sent from the last to the first.
+        machine.saved.reverse();
         Ok(Some(Edge {
             at,
             callee,
@@ -111,6 +114,9 @@ impl Frames<'_> {
     /// Where the values that wait in globals during a poll are put there.
     fn parking_before(&self, poll: usize) -> usize {
         let mut from = poll;
+        if let [.., Operator::I32Const { .. }] = self.body.ops[..from] {
+            from -= 1;
+        }
         while let [
             ..,
             Operator::LocalGet { .. },

@@ -219,7 +219,7 @@ impl<'m> Machine<'m> {
                 return Ok(self.branch(body, at, depth.unwrap_or(targets.default())));
             }
             Operator::Return | Operator::Unreachable => return Ok(None),
-            Operator::Call { function_index } => self.call(body, at, *function_index)?,
+            Operator::Call { function_index } => self.call(at, *function_index)?,
             Operator::CallIndirect { .. } => return Err(Event::Call { at, callee: None }),
             Operator::ReturnCall { function_index } => {
                 return Err(Event::Call {
@@ -275,6 +275,7 @@ impl<'m> Machine<'m> {
             Operator::I32LeS => self.compare(|a, b| a <= b),
             Operator::I32GtS => self.compare(|a, b| a > b),
             Operator::I32GeS => self.compare(|a, b| a >= b),
+            Operator::I32LtU => self.compare(|a, b| a.cast_unsigned() < b.cast_unsigned()),
             // The same bits under another type.
             Operator::I32ReinterpretF32
             | Operator::I64ReinterpretF64
@@ -338,7 +339,7 @@ impl<'m> Machine<'m> {
         Some(())
     }
 
-    fn call(&mut self, body: &Body<'_>, at: usize, callee: u32) -> Result<(), Event> {
+    fn call(&mut self, at: usize, callee: u32) -> Result<(), Event> {
         match self.roles[callee as usize] {
             Role::Abi(Abi::Poll) => {
                 self.pop();
@@ -368,7 +369,7 @@ impl<'m> Machine<'m> {
                 self.stack.push(Value::Word(self.words_loaded));
                 self.words_loaded += 1;
             }
-            Role::Helper => self.call_helper(body, at, callee)?,
+            Role::Helper | Role::Open => self.call_helper(at, callee)?,
             Role::Abi(Abi::LoadCallee) | Role::Frames(_) | Role::Resume | Role::Plain => {
                 return Err(Event::Call {
                     at,
@@ -380,7 +381,7 @@ impl<'m> Machine<'m> {
     }
 
     /// Executes a helper as if it stood here.
-    fn call_helper(&mut self, _: &Body<'_>, at: usize, helper: u32) -> Result<(), Event> {
+    fn call_helper(&mut self, at: usize, helper: u32) -> Result<(), Event> {
         let foreign = Event::Foreign { at };
         let ty = self.module.function_type(helper);
         let body = self.module.body(helper).ok_or(foreign)?;
@@ -402,7 +403,8 @@ impl<'m> Machine<'m> {
             Event::Ended => self.stack.extend(results),
             Event::Poll { .. } => return Err(Event::Poll { at }),
             Event::Call { callee, .. } => return Err(Event::Call { at, callee }),
-            Event::Saved { .. } | Event::Foreign { .. } => return Err(foreign),
+            saved @ Event::Saved { .. } => return Err(saved),
+            Event::Foreign { .. } => return Err(foreign),
         }
         Ok(())
     }

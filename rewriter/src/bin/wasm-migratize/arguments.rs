@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{ColorChoice, Parser, ValueEnum, ValueHint};
+use wasm_migratize::Optimize;
 
 /// Rewrite a WebAssembly module so that it can be stopped, moved and resumed anywhere.
 ///
@@ -38,6 +39,15 @@ pub(crate) struct Arguments {
     #[arg(long = "suspending-import", value_name = "MODULE.NAME")]
     pub(crate) suspending_imports: Vec<ImportName>,
 
+    /// What counts most where size and speed are at odds. Snapshots of one variant fit the others.
+    #[arg(short = 'O', long, value_name = "GOAL", default_value = "balanced")]
+    pub(crate) optimize: Goal,
+
+    /// How many operators may be executed between two polls. Loops that are known to end soon are polled if they may
+    /// execute more, and so are entries of recursive functions from which too much may follow; there is a warning if what is left still exceeds it. `--report` says what was proved.
+    #[arg(long, value_name = "OPERATORS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_latency: Option<u32>,
+
     /// Print, for every function, whether and why it is suspendable, its safe points and their live values,
     /// and its size before and after. Without `-o` nothing else is written.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
@@ -62,6 +72,27 @@ pub(crate) struct Arguments {
     /// Print the manual page and exit.
     #[arg(long)]
     pub(crate) man: bool,
+}
+
+/// What to optimize for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Goal {
+    /// A small module.
+    Size,
+    /// Small, unless it costs much time.
+    Balanced,
+    /// A fast module.
+    Speed,
+}
+
+impl From<Goal> for Optimize {
+    fn from(goal: Goal) -> Self {
+        match goal {
+            Goal::Size => Self::Size,
+            Goal::Balanced => Self::Balanced,
+            Goal::Speed => Self::Speed,
+        }
+    }
 }
 
 /// Format of the report.

@@ -46,6 +46,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .expect("required unless completions or the manual are asked for");
     let bytes = files::read(input)?;
     let mut migratizer = Migratizer::new();
+    migratizer.optimize(arguments.optimize.into());
+    if let Some(operators) = arguments.max_latency {
+        migratizer.max_latency(operators);
+    }
     for import in &arguments.suspending_imports {
         migratizer.suspending_import(&import.module, &import.name);
     }
