@@ -40,7 +40,7 @@ pub(crate) fn work_bounds(
 ) -> Vec<u64> {
     let mut polled = polled_entries(module, suspension);
     let unpolled = Unpolled::new(module, code, suspension, own, &mut polled, |_, _| false);
-    unpolled.from_polls(code, own)
+    unpolled.since_polls(code, own)
 }
 
 /// Recursive functions, besides those that are, that must be polled at their entries lest more operators than `max` be
@@ -63,7 +63,7 @@ pub(crate) fn entries_to_poll(
             &mut polled,
             |function, work| work > allowed && suspension.recursive(count32(function)),
         );
-        let worst = unpolled.from_polls(code, &own).into_iter().max();
+        let worst = unpolled.since_polls(code, &own).into_iter().max();
         if worst.is_none_or(|worst| worst <= u64::from(max)) || allowed < ALLOWED_MIN {
             return polled;
         }
@@ -140,7 +140,7 @@ impl Unpolled {
     }
 
     /// By defined function: what is executed from one of its polls on.
-    fn from_polls(&self, code: &CodeFacts, own: &[u64]) -> Vec<u64> {
+    fn since_polls(&self, code: &CodeFacts, own: &[u64]) -> Vec<u64> {
         let from_poll = |(facts, own): (&FunctionFacts, &u64)| {
             let calls = self
                 .sites(&facts.outside_loops)
