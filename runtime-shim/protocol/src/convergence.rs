@@ -169,3 +169,6 @@ pub fn decide(goals: &Goals, now: &Measurements<'_>) -> Decision {
     let wanted = share * THROTTLED_RATE * taken / written.max(1.0);
     Decision::Throttle(wanted.clamp(LEAST_SHARE, share * PROGRESS))
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,8 +120,8 @@ enum Timer {
     Redial,
     /// Demand again what has not come.
     DemandAgain,
-    /// Write a checkpoint again.
-    DurableAgain,
+    /// Write a checkpoint or the journal again.
+    WriteAgain,
     /// Say again that a crash cannot lose the guest.
     TellAgain,
     /// The source has not said its last word: it does not matter.
@@ -299,7 +299,7 @@ impl Destination {
             }
             DestinationInput::DurableFailed(_) => {
                 self.is_checkpointing = false;
-                self.durable_later(now);
+                self.write_later(now);
             }
             DestinationInput::Failed(failure) => self.give_up(now, failure),
             DestinationInput::Cancel => {
@@ -342,7 +342,7 @@ impl Destination {
                 }
                 Timer::Redial => self.actions.push_back(DestinationAction::Dial),
                 Timer::DemandAgain => self.demand_again(now),
-                Timer::DurableAgain => self.make_durable(),
+                Timer::WriteAgain => self.write_again(now),
                 Timer::TellAgain => self.tell_durable(now),
                 Timer::Farewell => self.take_leave(),
             }

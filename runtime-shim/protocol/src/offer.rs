@@ -10,6 +10,8 @@
 
 mod decide;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

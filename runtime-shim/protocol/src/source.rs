@@ -153,6 +153,8 @@ enum Timer {
     Redial,
     /// Ask again who owns the guest.
     AskAgain,
+    /// Write the journal again.
+    WriteAgain,
 }
 
 impl Source {
@@ -364,6 +366,7 @@ impl Source {
                 }
                 Timer::Redial => self.actions.push_back(SourceAction::Dial),
                 Timer::AskAgain => self.ask_again(now),
+                Timer::WriteAgain => self.apply(now, SourceEvent::TryAgain),
             }
         }
     }

@@ -87,7 +87,7 @@ impl Destination {
                 self.timers.clear_all();
                 self.actions.push_back(DestinationAction::Discard);
             }
-            DestinationEffect::NotDurable => self.durable_later(now),
+            DestinationEffect::NotDurable | DestinationEffect::NotFenced => self.write_later(now),
         }
     }
 
@@ -99,9 +99,14 @@ impl Destination {
         }
     }
 
-    pub(super) fn durable_later(&mut self, now: Duration) {
+    pub(super) fn write_later(&mut self, now: Duration) {
         let again = now + self.config.timeouts.redial_most;
-        self.timers.set(Timer::DurableAgain, again);
+        self.timers.set(Timer::WriteAgain, again);
+    }
+
+    pub(super) fn write_again(&mut self, now: Duration) {
+        self.apply(now, DestinationEvent::TryAgain);
+        self.make_durable();
     }
 
     /// The source can let go. It is told until it has answered, but that is not waited for for ever.

@@ -145,7 +145,8 @@ fn check_sizes(offer: &Offer, policy: &Policy) -> Result<(), Refusal> {
                 memory.bytes
             )));
         }
-        bytes = bytes.saturating_add(memory.bytes.next_multiple_of(PAGE_BYTES));
+        let whole_pages = memory.bytes.checked_next_multiple_of(PAGE_BYTES);
+        bytes = bytes.saturating_add(whole_pages.unwrap_or(u64::MAX));
     }
     if bytes > policy.memory_limit_bytes {
         return Err(Refusal::TooMuchMemory {

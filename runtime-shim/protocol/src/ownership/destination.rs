@@ -13,8 +13,9 @@
 //! that is newer than any that the source can believe to own, so that it yields if it comes back after all.
 //!
 //! When `Fencing` is entered there is no guest any more, so none can run in this epoch, whatever the journal says after the
-//! next restart: that is why a journal that cannot be written does not keep the source waiting. A node that has restarted has
-//! none either: [`DestinationSide::recover`].
+//! next restart: that is why a journal that cannot be written does not keep the source waiting. The one exception is a journal that
+//! may say `Owned`, because that was tried before: a restart would run the checkpoint then, so `Fenced` must be on disk first.
+//! A node that has restarted has no guest either: [`DestinationSide::recover`].
 
 use crate::ids::{Epoch, MigrationId};
 use crate::ownership::{Holding, Record, Transfer};
@@ -30,6 +31,8 @@ pub struct DestinationSide {
     epoch: Epoch,
     /// What the journal says.
     record: Option<Record>,
+    /// May the journal say `Owned` in this epoch after a crash?
+    may_be_owned: bool,
     step: DestinationStep,
 }
 
@@ -54,7 +57,10 @@ pub enum DestinationStep {
     /// The job is this node's, and the source knows.
     Released,
     /// `Fenced` is being written: there is no guest any more.
-    Fencing,
+    Fencing {
+        /// It could not be, and must be before it is said.
+        is_failed: bool,
+    },
     /// The guest never runs here in this epoch.
     Fenced,
     /// This node knows of this epoch, which is newer.
@@ -84,6 +90,8 @@ pub enum DestinationEvent {
     MadeDurable,
     /// The write that was asked for last is on disk, or has failed.
     Written(bool),
+    /// It is time to write again what could not be written.
+    TryAgain,
 }
 
 /// What is to be done about it.
@@ -102,6 +110,8 @@ pub enum DestinationEffect {
     Discard,
     /// The checkpoint is there, but the journal could not be written: try [`DestinationEvent::MadeDurable`] again later.
     NotDurable,
+    /// The promise must be on disk, and is not: try [`DestinationEvent::TryAgain`] later.
+    NotFenced,
     /// Tell the source that the guest runs here.
     SendRunning,
     /// Tell the source that a crash cannot lose the guest.
@@ -122,6 +132,7 @@ impl DestinationSide {
             offered: epoch,
             epoch,
             record,
+            may_be_owned: false,
             step: DestinationStep::Preparing,
         }
     }
@@ -152,6 +163,7 @@ impl DestinationSide {
             offered: epoch,
             epoch,
             record,
+            may_be_owned: step == DestinationStep::Durable,
             step,
         }
     }
@@ -239,6 +251,7 @@ impl DestinationSide {
             }
             (Step::Running, Event::MadeDurable) => {
                 let owned = self.owned();
+                self.may_be_owned = true;
                 self.write(Step::Settling, owned)
             }
             (Step::Settling, Event::Written(true)) => {
@@ -256,12 +269,18 @@ impl DestinationSide {
             }
             // There is nothing that could run: the promise costs nothing.
             (Step::Preparing, Event::Commit | Event::Recall)
-            | (Step::Prepared, Event::GiveUp | Event::Recall)
-            | (Step::Running, Event::Recall) => self.fence(),
+            | (Step::Prepared, Event::GiveUp | Event::Recall) => self.fence(),
+            // Once the journal may say `Owned`, the checkpoint is what the job goes on from.
+            (Step::Running, Event::Recall) if !self.may_be_owned => self.fence(),
             (Step::Running | Step::Durable, Event::Superseded(epoch)) if epoch > self.epoch => {
                 self.fence()
             }
-            (Step::Fencing, Event::Written(is_written)) => {
+            (Step::Fencing { .. }, Event::Written(false)) if self.may_be_owned => {
+                self.step = Step::Fencing { is_failed: true };
+                vec![Effect::NotFenced]
+            }
+            (Step::Fencing { is_failed: true }, Event::TryAgain) => self.write_fenced(),
+            (Step::Fencing { .. }, Event::Written(is_written)) => {
                 if is_written {
                     self.record = Some(self.as_record(Holding::Fenced(self.transfer.clone())));
                 }
@@ -297,9 +316,13 @@ impl DestinationSide {
     /// The guest goes first, then the promise is written and given.
     fn fence(&mut self) -> Vec<DestinationEffect> {
         let mut effects = vec![DestinationEffect::Discard];
-        let fenced = Holding::Fenced(self.transfer.clone());
-        effects.extend(self.write(DestinationStep::Fencing, fenced));
+        effects.extend(self.write_fenced());
         effects
+    }
+
+    fn write_fenced(&mut self) -> Vec<DestinationEffect> {
+        let fenced = Holding::Fenced(self.transfer.clone());
+        self.write(DestinationStep::Fencing { is_failed: false }, fenced)
     }
 
     fn write(&mut self, step: DestinationStep, holding: Holding) -> Vec<DestinationEffect> {

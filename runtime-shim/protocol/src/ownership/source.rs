@@ -4,6 +4,8 @@
 //! Keeping --Commit--> Deciding --written--> Uncertain --Durable, Superseded, a person: gone--> LettingGo --> Gone
 //!    ^                   | not written         |
 //!    `-------------------'                     `--Fenced, a person: here--> TakingBack --> TakenBack
+//!                                                                             ^  `--not written: the guest runs anyway
+//!                                                                             `----TryAgain---- Unwritten
 //! ```
 //!
 //! `Commit` is sent when `Uncertain` is entered, and again whenever the machine around this likes to: it says nothing new.
@@ -40,7 +42,12 @@ pub enum SourceStep {
     /// The guest is the destination's.
     Gone,
     /// A newer epoch is being written: the guest goes on here.
-    TakingBack,
+    TakingBack {
+        /// Does the guest run, because it could not be written before?
+        is_running: bool,
+    },
+    /// The guest runs here, and the newer epoch could not be written. After a crash the destination is asked again.
+    Unwritten,
     /// The guest is this node's, in a newer epoch.
     TakenBack,
 }
@@ -62,6 +69,8 @@ pub enum SourceEvent {
     Superseded(Epoch),
     /// A person decides.
     Resolve(Resolution),
+    /// It is time to write again what could not be written.
+    TryAgain,
 }
 
 /// What is to be done about it.
@@ -84,6 +93,10 @@ pub enum SourceEffect {
     NotCommitted,
     /// Run the guest in this epoch.
     Resume(Epoch),
+    /// The guest runs, but the journal does not say so: try [`SourceEvent::TryAgain`] later.
+    NotWritten,
+    /// The guest runs, and the journal says so.
+    Over,
     /// The stopped guest is of no use any more.
     LetGo,
 }
@@ -199,19 +212,31 @@ impl SourceSide {
                 vec![SourceEffect::SendReleased, SourceEffect::LetGo]
             }
             (Step::Gone, Event::Durable) => vec![SourceEffect::SendReleased],
-            (Step::TakingBack, Event::Written(is_written)) => {
+            (Step::TakingBack { is_running }, Event::Written(is_written)) => {
                 let epoch = self.epoch.next();
+                let mut effects = Vec::new();
+                if !is_running {
+                    effects.push(SourceEffect::Resume(epoch));
+                }
                 if is_written {
                     self.record = Record {
                         epoch,
                         holding: Holding::Owned { arrival: None },
                     };
+                    self.step = Step::TakenBack;
+                    effects.push(SourceEffect::Over);
+                } else {
+                    self.step = Step::Unwritten;
+                    effects.push(SourceEffect::NotWritten);
                 }
-                self.step = Step::TakenBack;
-                vec![SourceEffect::Resume(epoch)]
+                effects
             }
+            (Step::Unwritten, Event::TryAgain) => self.write_owned(true),
             // Only after a person's decision.
-            (Step::TakenBack, Event::Running | Event::Durable) => {
+            (
+                Step::TakingBack { .. } | Step::Unwritten | Step::TakenBack,
+                Event::Running | Event::Durable,
+            ) => {
                 vec![SourceEffect::SendSuperseded(self.epoch.next())]
             }
             _ => Vec::new(),
@@ -226,8 +251,16 @@ impl SourceSide {
     }
 
     fn take_back(&mut self) -> Vec<SourceEffect> {
+        self.write_owned(false)
+    }
+
+    fn write_owned(&mut self, is_running: bool) -> Vec<SourceEffect> {
         let owned = Holding::Owned { arrival: None };
-        self.write(SourceStep::TakingBack, self.epoch.next(), owned)
+        self.write(
+            SourceStep::TakingBack { is_running },
+            self.epoch.next(),
+            owned,
+        )
     }
 
     fn write(&mut self, step: SourceStep, epoch: Epoch, holding: Holding) -> Vec<SourceEffect> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pushing::Pushing;
 use super::{Phase, Source, SourceAction, SourceOutcome, Stay, Timer};
 use crate::message::{AbortReason, Failure, SourceMessage};
 use crate::ownership::{NotPersisted, Resolution, SourceEffect, SourceEvent, SourceStep};
@@ -77,7 +78,7 @@ impl Source {
         }
     }
 
-    fn apply(&mut self, now: Duration, event: SourceEvent) {
+    pub(super) fn apply(&mut self, now: Duration, event: SourceEvent) {
         for effect in self.side.handle(event) {
             match effect {
                 SourceEffect::Write { expected, record } => {
@@ -101,6 +102,13 @@ impl Source {
                     }
                     self.actions.push_back(SourceAction::ResumeGuest { epoch });
                     self.rounds.share = None;
+                    self.pushing = Pushing::default();
+                }
+                SourceEffect::NotWritten => {
+                    let again = now + self.config.timeouts.redial_most;
+                    self.timers.set(Timer::WriteAgain, again);
+                }
+                SourceEffect::Over => {
                     let stay = self.stay.take().unwrap_or(Stay::Resolved);
                     self.finish(SourceOutcome::Stayed(stay));
                 }
