@@ -1,0 +1,1 @@
+//! What nodes need beside the migration protocol: keys and trust, transport, policy.
