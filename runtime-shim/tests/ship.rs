@@ -156,11 +156,15 @@ fn a_guest_that_is_not_taken_goes_on() {
             "$ME resume - --ack --stack-size 64K --verify-with missing",
             "missing",
         ),
+        // It takes nothing, not even its end, and then is silent.
+        ("exec 2>/dev/null; sleep 20 & exec sleep 20", "nothing moved"),
+        ("exec 2>/dev/null; cat >/dev/null; sleep 20", "nothing moved"),
         // It is killed when it has the whole guest, and before it can have said so.
         ("timeout 0.2 cat >/dev/null", "without a word"),
     ] {
-        let line =
-            format!("$ME run talker.wasm --snapshot-at 100 --snapshot-command '{taker}'; echo $?");
+        let line = format!(
+            "$ME run talker.wasm --snapshot-at 100 --ship-timeout 1s --snapshot-command '{taker}'; echo $?"
+        );
         let output = shell(at, &line, "17");
         let (out, error) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(out, format!("{WHOLE}9\n"), "{taker}: {error}");

@@ -9,7 +9,7 @@ use wasm_migrate::shipment::{MAGIC, Message, ShipmentReader};
 
 use crate::module::MODULE_BYTES_MAX;
 use crate::progress::Progress;
-use crate::ship::{READY, RUNNING};
+use crate::ship_command::{READY, RUNNING};
 
 /// What has come.
 pub(crate) enum Arrival {

@@ -38,6 +38,7 @@ mod resume;
 mod run;
 mod session;
 mod ship;
+mod ship_command;
 mod soft_dirty;
 mod terminal;
 mod triggers;

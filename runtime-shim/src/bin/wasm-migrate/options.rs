@@ -182,7 +182,8 @@ fn compression(text: &str) -> Result<Compression, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A number with a unit of time.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|unit: char| unit.is_alphabetic());
     let unit = match &text[digits.len()..] {
         "us" => 1e-6,
