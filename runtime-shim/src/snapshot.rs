@@ -9,6 +9,8 @@ mod chain;
 mod chunks;
 mod error;
 mod header;
+#[cfg(target_os = "linux")]
+mod huge_pages;
 mod image;
 mod keys;
 mod new_file;
@@ -33,9 +35,8 @@ pub use page_map::{PageKind, PageRun};
 pub use progress::Progress;
 pub use reader::{Page, ReadOptions, SnapshotReader};
 
-use chunks::{PageIndex, write_chunks};
+use chunks::write_chunks;
 use new_file::NewFile;
-use pages::PageMap;
 
 use crate::host::Sections;
 use crate::memory::{Memory, MemoryContents};
@@ -155,24 +156,12 @@ impl<M: Memory> Snapshot<M> {
         options: WriteOptions<'_>,
     ) -> Result<Written, SnapshotError> {
         let body = wire::encode(self, options.parent);
-        let map = PageMap::new(&self.state.memories);
-        // What is zero, inherited or there already is done with. A memory's last page may be shorter than others.
-        let all: u64 = self
-            .state
-            .memories
-            .iter()
-            .map(|memory| memory.size().bytes())
-            .sum();
-        options.progress.add(all.saturating_sub(map.stored_bytes()));
         sink.write_all(&[0; HEADER_BYTES])?;
         sink.write_all(&body)?;
-        let chunks = write_chunks(&map.chunks, options.compression, options.progress, sink)?;
+        let memories = &self.state.memories;
+        let index = write_chunks(memories, options.compression, options.progress, sink)?;
         let chunks_end = sink.stream_position()?;
-        let index = wire::to_bytes(&PageIndex {
-            memories: map.memories,
-            stored: map.stored,
-            chunks,
-        });
+        let index = wire::to_bytes(&index);
         sink.write_all(&index)?;
         let header = Header {
             version: (header::MAJOR, header::MINOR),

@@ -157,8 +157,14 @@ fn a_guest_that_is_not_taken_goes_on() {
             "missing",
         ),
         // It takes nothing, not even its end, and then is silent.
-        ("exec 2>/dev/null; sleep 20 & exec sleep 20", "nothing moved"),
-        ("exec 2>/dev/null; cat >/dev/null; sleep 20", "nothing moved"),
+        (
+            "exec 2>/dev/null; sleep 20 & exec sleep 20",
+            "nothing moved",
+        ),
+        (
+            "exec 2>/dev/null; cat >/dev/null; sleep 20",
+            "nothing moved",
+        ),
         // It is killed when it has the whole guest, and before it can have said so.
         ("timeout 0.2 cat >/dev/null", "without a word"),
     ] {

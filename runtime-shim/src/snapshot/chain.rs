@@ -218,6 +218,12 @@ impl<'s> SnapshotChain<'s> {
     /// hold anything.
     pub fn fill(&self, memory: usize, target: &mut [u8]) -> Result<(), SnapshotError> {
         self.check_limit()?;
+        #[cfg(target_os = "linux")]
+        for Range { start, end } in self.stored_pages(memory) {
+            let bytes = target.len();
+            let place = |page: u64| (page as usize * PAGE_BYTES).min(bytes);
+            super::huge_pages::ask_for(&mut target[place(start)..place(end)]);
+        }
         let area = Area {
             first_page: 0,
             bytes: target,

@@ -11,16 +11,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::SnapshotError;
-use super::pages::{ChunkPages, Run};
+use super::pages::{PageMapper, Run};
 use super::progress::Progress;
 use super::source::Source;
-use crate::memory::{MemorySize, PAGE_BYTES};
+use crate::memory::{Memory, MemorySize, PAGE_BYTES};
 
 /// Pages in a chunk; the last may have fewer.
 pub(super) const PAGES_PER_CHUNK: usize = 64;
 const CHUNK_BYTES: usize = PAGES_PER_CHUNK * PAGE_BYTES;
-/// Chunks that are packed together.
-const CHUNKS_AT_ONCE: usize = 16;
 /// Batches of packed chunks that may wait to be written.
 const BATCHES_AHEAD: usize = 2;
 
@@ -79,18 +77,20 @@ struct Packed<'m> {
     memory_bytes: u64,
 }
 
-/// Writes chunks. Others are packed meanwhile, some batches ahead, so that neither side often waits for the other.
-pub(super) fn write_chunks(
-    chunks: &[ChunkPages<'_>],
+/// Writes the chunks of memories; what they say of themselves goes into an index. Others are taken apart and packed
+/// meanwhile, some batches ahead, so that neither side often waits for the other.
+pub(super) fn write_chunks<M: Memory>(
+    memories: &[M],
     compression: Compression,
     progress: Progress<'_>,
     sink: &mut impl Write,
-) -> io::Result<Vec<Chunk>> {
-    let mut written = Vec::with_capacity(chunks.len());
-    std::thread::scope(|scope| {
+) -> io::Result<PageIndex> {
+    let mut chunks = Vec::new();
+    let (memories, stored) = std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(BATCHES_AHEAD);
-        scope.spawn(move || {
-            for batch in chunks.chunks(CHUNKS_AT_ONCE) {
+        let packer = scope.spawn(move || {
+            let mut mapper = PageMapper::new(memories, progress);
+            for batch in mapper.by_ref() {
                 let packed = batch.par_iter().map(|pages| pack(pages, compression));
                 let packed: io::Result<Vec<_>> = packed.collect();
                 // After an error nobody listens any more.
@@ -98,6 +98,7 @@ pub(super) fn write_chunks(
                     break;
                 }
             }
+            mapper.finish()
         });
         for batch in batches {
             for Packed {
@@ -108,10 +109,15 @@ pub(super) fn write_chunks(
             {
                 sink.write_all(&bytes)?;
                 progress.add(memory_bytes);
-                written.push(chunk);
+                chunks.push(chunk);
             }
         }
-        Ok(written)
+        io::Result::Ok(packer.join().expect("it does not panic"))
+    })?;
+    Ok(PageIndex {
+        memories,
+        stored,
+        chunks,
     })
 }
 

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::chunks::PAGES_PER_CHUNK;
-use crate::memory::{Memory, PAGES_PER_BLOCK, PageRef, ZERO_PAGE};
+use super::progress::Progress;
+use crate::memory::{Memory, PAGE_BYTES, PAGES_PER_BLOCK, PageRef, ZERO_PAGE};
 
-/// Pages that are hashed together.
-const PAGES_AT_ONCE: u64 = 1 << 16;
+/// Pages that are hashed together: few enough that they are still in a cache when they are packed.
+const PAGES_AT_ONCE: u64 = 16 * PAGES_PER_CHUNK as u64;
 
 /// Neighbouring pages of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,24 +56,31 @@ impl Run {
     }
 }
 
-/// Memories taken apart into pages.
-pub(super) struct PageMap<'m> {
-    pub(super) memories: Vec<Vec<Run>>,
-    /// Number of stored pages.
-    pub(super) stored: u64,
-    pub(super) chunks: Vec<ChunkPages<'m>>,
-}
-
 /// Contents of the stored pages of one chunk, as pieces that may hold several; the last page of each may be shorter than
 /// others.
 pub(super) type ChunkPages<'m> = Vec<&'m [u8]>;
 
-/// Pages taken apart so far.
+/// Takes memories apart into pages, some at a time, and hands out what is to be stored in chunks, as they fill.
+pub(super) struct PageMapper<'m, M> {
+    memories: &'m [M],
+    progress: Progress<'m>,
+    /// By memory: what its pages are.
+    runs: Vec<Vec<Run>>,
+    /// The next page is that of this memory.
+    memory: usize,
+    next: u64,
+    stored: Stored<'m>,
+    /// Stored pages whose chunks have been handed out.
+    handed_out: usize,
+}
+
+/// Pages that are stored so far.
 #[derive(Default)]
 struct Stored<'m> {
     pages: Vec<StoredPage<'m>>,
     /// By hash: the number of the first page that has it.
     numbers: HashMap<u64, u64>,
+    bytes: u64,
 }
 
 /// A stored page, and where it lies.
@@ -90,63 +98,90 @@ struct Hashed<'m> {
     hash: u64,
 }
 
-impl<'m> PageMap<'m> {
-    pub(super) fn new<M: Memory>(memories: &'m [M]) -> Self {
-        let mut stored = Stored::default();
-        let runs = |(index, memory)| stored.runs(index, memory);
+impl<'m, M: Memory> PageMapper<'m, M> {
+    /// `progress` is told of the bytes of pages that need not be stored.
+    pub(super) fn new(memories: &'m [M], progress: Progress<'m>) -> Self {
         Self {
-            memories: memories.iter().enumerate().map(runs).collect(),
-            stored: stored.pages.len() as u64,
-            chunks: stored
-                .pages
-                .chunks(PAGES_PER_CHUNK)
-                .map(|pages| pieces(memories, pages))
-                .collect(),
+            memories,
+            progress,
+            runs: vec![Vec::new(); memories.len()],
+            memory: 0,
+            next: 0,
+            stored: Stored::default(),
+            handed_out: 0,
         }
+    }
+
+    /// By memory: what its pages are; and the number of stored pages.
+    pub(super) fn finish(self) -> (Vec<Vec<Run>>, u64) {
+        (self.runs, self.stored.pages.len() as u64)
+    }
+
+    /// Takes some pages of a memory apart; `false` at the end of the last.
+    fn advance(&mut self) -> bool {
+        let memory = loop {
+            match self.memories.get(self.memory) {
+                Some(memory) if self.next < memory.size().page_count() => break memory,
+                Some(_) => (self.memory, self.next) = (self.memory + 1, 0),
+                None => return false,
+            }
+        };
+        let pages = self.next..memory.size().page_count().min(self.next + PAGES_AT_ONCE);
+        self.next = pages.end;
+        let hashed: Vec<_> = (0..(pages.end - pages.start) as usize)
+            .into_par_iter()
+            .with_min_len(PAGES_PER_BLOCK)
+            .map(|page| hash(memory.page(pages.start + page as u64)))
+            .collect();
+        let before = self.stored.bytes;
+        for (page, Hashed { page: held, hash }) in pages.clone().zip(hashed) {
+            let run = match held {
+                PageRef::Zero => Run::Zero(1),
+                PageRef::Inherited => Run::Inherited(1),
+                PageRef::Bytes(bytes) => Run::Stored {
+                    first: self.stored.number(
+                        StoredPage {
+                            bytes,
+                            memory: self.memory,
+                            page,
+                        },
+                        hash,
+                    ),
+                    count: 1,
+                },
+            };
+            push(&mut self.runs[self.memory], run);
+        }
+        let end = memory.size().bytes().min(pages.end * PAGE_BYTES as u64);
+        let all = end - pages.start * PAGE_BYTES as u64;
+        self.progress
+            .add(all.saturating_sub(self.stored.bytes - before));
+        true
     }
 }
 
-impl PageMap<'_> {
-    /// Bytes of all stored pages.
-    pub(super) fn stored_bytes(&self) -> u64 {
-        let pieces = self.chunks.iter().flatten();
-        pieces.map(|piece| piece.len() as u64).sum()
+impl<'m, M: Memory> Iterator for PageMapper<'m, M> {
+    type Item = Vec<ChunkPages<'m>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let goes_on = self.advance();
+            let waiting = &self.stored.pages[self.handed_out..];
+            let whole = waiting.len() - waiting.len() % PAGES_PER_CHUNK;
+            let count = if goes_on { whole } else { waiting.len() };
+            if count > 0 {
+                self.handed_out += count;
+                let chunks = waiting[..count].chunks(PAGES_PER_CHUNK);
+                return Some(chunks.map(|pages| pieces(self.memories, pages)).collect());
+            }
+            if !goes_on {
+                return None;
+            }
+        }
     }
 }
 
 impl<'m> Stored<'m> {
-    fn runs(&mut self, index: usize, memory: &'m impl Memory) -> Vec<Run> {
-        let count = memory.size().page_count();
-        let mut runs = Vec::new();
-        for first in (0..count).step_by(PAGES_AT_ONCE as usize) {
-            let pages = (count - first).min(PAGES_AT_ONCE) as usize;
-            let hashed: Vec<_> = (0..pages)
-                .into_par_iter()
-                .with_min_len(PAGES_PER_BLOCK)
-                .map(|page| hash(memory.page(first + page as u64)))
-                .collect();
-            for (page, Hashed { page: held, hash }) in (first..).zip(hashed) {
-                let run = match held {
-                    PageRef::Zero => Run::Zero(1),
-                    PageRef::Inherited => Run::Inherited(1),
-                    PageRef::Bytes(bytes) => Run::Stored {
-                        first: self.number(
-                            StoredPage {
-                                bytes,
-                                memory: index,
-                                page,
-                            },
-                            hash,
-                        ),
-                        count: 1,
-                    },
-                };
-                push(&mut runs, run);
-            }
-        }
-        runs
-    }
-
     /// The number of a stored page with these contents.
     fn number(&mut self, page: StoredPage<'m>, hash: u64) -> u64 {
         let next = self.pages.len() as u64;
@@ -156,6 +191,7 @@ impl<'m> Stored<'m> {
         if first.is_some_and(|first| first.bytes == page.bytes) {
             return number;
         }
+        self.bytes += page.bytes.len() as u64;
         self.pages.push(page);
         next
     }
