@@ -1,4 +1,5 @@
-"""The whole benchmark: every program in all variants, on wasmtime and V8, one row of results each.
+"""The whole benchmark: every program in all variants, on wasmtime, V8 and wasmi, and how soon it stops when asked to; one
+row of results each.
 
 What is known of a program is written to the results after it, so that an interrupted run is not lost.
 """
@@ -7,10 +8,11 @@ import time
 
 import bench_asyncify
 import bench_v8
+import bench_wasmi
 from bench_figures import figures, print_figures
 from bench_plot import write_plot
 from bench_programs import programs
-from bench_run import REWRITER, WORK, build, fetch, frames_round_trip_ms, race
+from bench_run import REWRITER, WORK, build, fetch, frames_round_trip_ms, latencies_ms, race
 from bench_statistics import paired_ratio, spread
 from bench_table import print_head, print_row
 from bench_variants import Variant, migratized, modes, original
@@ -21,6 +23,7 @@ RESULTS = WORK / "results.json"
 PLOT = WORK / "results.html"
 REWRITES = 3
 FRAMES = 10_000
+REQUESTS = 1_000
 
 
 def run(chosen):
@@ -46,7 +49,7 @@ def run(chosen):
 def measure(program, chosen):
     """The row of a program. A stage that fails is noted under `failed`, and the others go on."""
     row = {"name": program.name, "group": program.group, "failed": {}}
-    stages = {"wasmtime": on_wasmtime, "v8": on_v8}
+    stages = {"wasmtime": on_wasmtime, "v8": on_v8, "wasmi": on_wasmi, "latency": latency}
     for name in chosen.stages.split(","):
         try:
             stages[name](program, row, chosen)
@@ -103,6 +106,16 @@ def on_v8(program, row, chosen):
     raced = bench_v8.race(program, [original(program), migratized(program, "balanced", REWRITER)], chosen.seconds,
                           chosen.runs or 5, chosen.runs or 100)
     row["v8"] = ratio_of(raced["balanced"], raced["original"])
+
+
+def on_wasmi(program, row, chosen):
+    raced = bench_wasmi.race_reduced(program, effort(chosen))
+    if raced:
+        row["wasmi"] = ratio_of(raced["reduced"]["run_ms"], raced["original"]["run_ms"])
+
+
+def latency(program, row, chosen):
+    row["latency"] = {"ms": latencies_ms(program, migratized(program, "balanced", REWRITER), REQUESTS)}
 
 
 def ratio_of(values, base):

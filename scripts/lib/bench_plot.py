@@ -21,7 +21,7 @@ def write_plot(path, rows, values):
     parts.append(dots([(row["name"], times(row)) for row in rows if times(row)], 0.8, 3.0))
     parts.append("<h2>Size of the module over the original's</h2>")
     parts.append(dots([(row["name"], sizes(row["variants"])) for row in measured], 1.0, 4.0))
-    waits = [wait for row in rows for wait in row.get("latency", {}).get("cpu_ms", [])]
+    waits = [wait for row in rows for wait in row.get("latency", {}).get("ms", [])]
     if waits:
         parts.append(f"<h2>From request to stop, {len(waits)} requests</h2>" + histogram(waits))
     path.write_text("\n".join(parts))

@@ -3,6 +3,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import corpus_build
 from corpus_packages import CACHE, ROOT, Failure
 
 CORPUS = CACHE / "corpus"
@@ -50,8 +51,8 @@ def is_work(entry):
 
 
 def kernel(entry):
-    return Program(entry["name"], entry["group"], CORPUS / "kernels" / f"{entry['name']}.wasm",
-                   entry["stdout_sha256"], args=[entry["name"]])
+    return Program(entry["name"], entry["group"], corpus_build.kernel_path(entry["name"]), entry["stdout_sha256"],
+                   args=[entry["name"]])
 
 
 def real_program(entry):

@@ -38,6 +38,11 @@ def race(program, variants, *flags):
     return {raced["name"]: raced for raced in line["raced"]}
 
 
+def latencies_ms(program, variant, requests):
+    """How long the guest ran on after each request to stop."""
+    return measure(program, [variant], [], "latency", "--requests", requests)["latencies"]
+
+
 def measure(program, variants, prefix, command, *flags):
     plan = WORK / "plans" / f"{program.name}.json"
     write_plan(plan, program, variants)

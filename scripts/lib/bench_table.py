@@ -41,6 +41,6 @@ def elsewhere(row):
     if "wasmi" in row:
         cells["wasmi"] = f"{row['wasmi']['time']:.3f}"
     if "latency" in row:
-        waits = row["latency"]["cpu_ms"]
+        waits = row["latency"]["ms"]
         cells["p50/p99/max ms"] = f"{quantile(waits, 0.5):.2f}/{quantile(waits, 0.99):.2f}/{max(waits):.2f}"
     return cells

@@ -17,13 +17,20 @@ WORK = CACHE / "build"
 C_FLAGS = ["-target", "wasm32-wasi", "-O2", "-std=gnu17", "-Wl,--strip-debug"]
 
 
-def build_kernel(source):
-    """Compiles one file of corpus/c; its first line may name more flags in brackets, as in `(-msimd128)`."""
+def build_kernel(source, reduction=None):
+    """Compiles one file of corpus/c; its first line may name more flags in brackets, as in `(-msimd128)`. With a
+    reduction, for that part of its work, into another directory."""
     first = source.read_text().split("\n", 1)[0]
     more = re.search(r"\((-[^)]+)\)", first)
     flags = more[1].split() if more else []
-    target = CORPUS / "kernels" / f"{source.stem}.wasm"
+    target = kernel_path(source.stem, reduction)
+    flags += [f"-DREDUCTION={reduction}"] if reduction else []
     return compile_c([source, KERNELS / "kernel.h"], [source], [*flags, "-lm"], target, "")
+
+
+def kernel_path(name, reduction=None):
+    """Where a kernel's module is."""
+    return CORPUS / ("kernels-reduced" if reduction else "kernels") / f"{name}.wasm"
 
 
 def build_program(entry, packages):

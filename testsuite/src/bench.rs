@@ -4,6 +4,8 @@
 
 mod clock;
 mod frames;
+mod latency;
+mod on_wasmi;
 mod on_wasmtime;
 mod plan;
 mod polls;
@@ -12,6 +14,8 @@ mod state;
 mod statistics;
 
 pub use frames::frames_round_trip;
+pub use latency::capture_latencies;
+pub use on_wasmi::Wasmi;
 pub use on_wasmtime::Engines;
 pub use plan::{Contestant, Kind, Plan, Program};
 pub use polls::insert_polls;

@@ -95,6 +95,13 @@ impl Engines {
         })
     }
 
+    /// A migratized variant, compiled.
+    pub(super) fn guest(&self, contestant: &Contestant) -> anyhow::Result<Guest> {
+        let wasm = std::fs::read(&contestant.wasm)
+            .with_context(|| format!("cannot read `{}`", contestant.wasm.display()))?;
+        Ok(Guest::new(&self.plain, &wasm)?)
+    }
+
     fn compile_once(&self, kind: Kind, wasm: &[u8]) -> anyhow::Result<Code> {
         Ok(match kind {
             Kind::Plain | Kind::Polled => Code::Plain(Module::from_binary(&self.plain, wasm)?),

@@ -1,13 +1,13 @@
 //! Runs what `scripts/bench` has prepared, and writes what it measures as lines of JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use testsuite::bench::{self, Effort, Engines, Plan, Program, Raced};
+use testsuite::bench::{self, Effort, Engines, Plan, Program, Raced, Wasmi};
 use testsuite::engine::in_deep_thread;
 
 /// Measure what scripts/bench has prepared; one line of JSON per program.
@@ -21,6 +21,14 @@ struct Arguments {
 enum Command {
     /// Run the variants of programs against each other.
     Race(Race),
+    /// Stop migratized programs at random moments; milliseconds from each request to the stop.
+    Latency {
+        /// What to run: the last variant of each program.
+        plan: PathBuf,
+        /// Requests for each program.
+        #[arg(long, default_value_t = 1_000)]
+        requests: usize,
+    },
     /// Insert polls that look at a flag, for Asyncify.
     InsertPolls {
         /// The original module.
@@ -55,15 +63,25 @@ struct Race {
     /// Stop early when the ratios are known to plus or minus this part.
     #[arg(long, default_value_t = 0.003)]
     tolerance: f64,
+    /// What runs them.
+    #[arg(long, value_enum, default_value = "wasmtime")]
+    engine: EngineName,
     /// Compile short modules this many times.
     #[arg(long, default_value_t = 1)]
     compilations: usize,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum EngineName {
+    Wasmtime,
+    Wasmi,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Outcome {
     Raced(Vec<Raced>),
+    Latencies(Vec<f64>),
     Error(String),
 }
 
@@ -76,7 +94,8 @@ struct Line<'a> {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Race(race) => run(&race),
+        Command::Race(race) => race_all(&race),
+        Command::Latency { plan, requests } => latencies(&plan, requests),
         Command::InsertPolls { input, output } => {
             let wasm = std::fs::read(&input)
                 .with_context(|| format!("cannot read `{}`", input.display()))?;
@@ -91,14 +110,15 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-fn run(race: &Race) -> anyhow::Result<()> {
-    let engines = Engines::new()?;
-    for program in Plan::read(&race.plan)?.programs {
+/// Prints a line for each program of a plan.
+fn each(
+    plan: &Path,
+    measure: impl Fn(&Arc<Program>) -> anyhow::Result<Outcome>,
+) -> anyhow::Result<()> {
+    for program in Plan::read(plan)?.programs {
         let program = Arc::new(program);
-        let outcome = match run_program(&engines, &program, race) {
-            Ok(raced) => Outcome::Raced(raced),
-            Err(error) => Outcome::Error(format!("{error:#}")),
-        };
+        let outcome =
+            measure(&program).unwrap_or_else(|error| Outcome::Error(format!("{error:#}")));
         let line = Line {
             program: &program.name,
             outcome,
@@ -108,21 +128,33 @@ fn run(race: &Race) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_program(
-    engines: &Engines,
-    program: &Arc<Program>,
-    race: &Race,
-) -> anyhow::Result<Vec<Raced>> {
-    let compiled = program
-        .contestants
-        .iter()
-        .map(|contestant| engines.compile(program, contestant, race.compilations));
-    let racers = compiled.collect::<anyhow::Result<Vec<_>>>()?;
+fn race_all(race: &Race) -> anyhow::Result<()> {
     let effort = Effort {
         rounds_min: race.rounds_min,
         rounds_max: race.rounds_max,
         time: Duration::from_secs_f64(race.seconds),
         tolerance: race.tolerance,
     };
-    bench::race(racers, effort)
+    let (wasmtime, wasmi) = (Engines::new()?, Wasmi::new());
+    each(&race.plan, |program| {
+        let compiled = program
+            .contestants
+            .iter()
+            .map(|contestant| match race.engine {
+                EngineName::Wasmtime => wasmtime.compile(program, contestant, race.compilations),
+                EngineName::Wasmi => wasmi.compile(program, contestant),
+            });
+        let racers = compiled.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Outcome::Raced(bench::race(racers, effort)?))
+    })
+}
+
+fn latencies(plan: &Path, requests: usize) -> anyhow::Result<()> {
+    let engines = Engines::new()?;
+    each(plan, |program| {
+        let contestant = program.contestants.last().context("it has no variants")?;
+        let waits =
+            in_deep_thread(|| bench::capture_latencies(&engines, program, contestant, requests));
+        Ok(Outcome::Latencies(waits?))
+    })
 }
