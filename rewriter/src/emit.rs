@@ -337,7 +337,8 @@ impl<'a> Emission<'_, 'a> {
     fn code(&mut self) {
         let mut hints = BranchHints::new();
         for function in &self.functions {
-            if !function.unlikely.is_empty() {
+            let is_small = self.plan.goals.of(function.index) == Optimize::Size;
+            if !function.unlikely.is_empty() && !is_small {
                 let index = self.plan.exported_function(function.index);
                 let unlikely = function
                     .unlikely
@@ -349,7 +350,7 @@ impl<'a> Emission<'_, 'a> {
                 hints.function_hints(index, unlikely);
             }
         }
-        if !hints.is_empty() && self.plan.optimize != Optimize::Size {
+        if !hints.is_empty() {
             self.output.section(&hints);
         }
         let mut code = CodeSection::new();

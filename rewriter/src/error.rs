@@ -29,6 +29,9 @@ pub enum Error {
     /// The input has been through this tool before.
     #[error("this module is already migratized (it has {0}): give the original module instead")]
     AlreadyMigratized(String),
+    /// The profile is of no use for this module.
+    #[error(transparent)]
+    Profile(#[from] wasm_migrate_abi::ProfileError),
     /// The output would break a limit that all engines share.
     #[error(
         "{function} would have {size} bytes after rewriting, more than the {limit} bytes that \

@@ -38,3 +38,4 @@ pub use migratizer::Migratizer;
 pub use options::Optimize;
 pub use pipeline::Output;
 pub use report::{FunctionReport, Report, SafePointReport};
+pub use wasm_migrate_abi::{Profile, ProfileError};

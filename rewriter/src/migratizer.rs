@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use wasm_migrate_abi::Profile;
+
 use crate::error::Error;
 use crate::options::{Optimize, Options};
 use crate::pipeline::{self, Output};
@@ -35,6 +37,13 @@ impl Migratizer {
         self
     }
 
+    /// Has the functions in which the program spends its time optimized for speed, and the others for size. Places of
+    /// polls follow; every safe point stays, so snapshots fit those of other variants.
+    pub fn profile(&mut self, profile: Profile) -> &mut Self {
+        self.options.profile = Some(profile);
+        self
+    }
+
     /// Says how many operators may be executed between two polls. Loops that are known to end soon are polled if they
     /// may execute more, and so are entries of recursive functions from which too much may follow; there is a warning
     /// if what is left still exceeds it ([`Report::work_bound`]).
@@ -50,7 +59,7 @@ impl Migratizer {
     ///
     /// # Errors
     /// The input is not a valid module, is migratized already, or uses something that cannot be made
-    /// migratable.
+    /// migratable; or the profile is of another program.
     pub fn rewrite(&self, module: &[u8]) -> Result<Output, Error> {
         pipeline::run(&binary(module)?, &self.options)
     }

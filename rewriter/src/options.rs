@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use wasm_migrate_abi::Profile;
+
 /// Calls of WASI preview 1 that may block, so that a program which waits in one can be moved at once.
 const BLOCKING_WASI: [&str; 8] = [
     "fd_pread",
@@ -38,10 +40,35 @@ impl Optimize {
     }
 }
 
+/// Functions that have this part of a profile's samples are optimized for speed, the others for size.
+pub(crate) const HOT_PART: f64 = 0.99;
+
+/// What counts most in each function.
+#[derive(Debug)]
+pub(crate) enum Goals {
+    /// The same in all.
+    Same(Optimize),
+    /// Speed in these, size in the others.
+    Hot(BTreeSet<u32>),
+}
+
+impl Goals {
+    /// What counts most in a function.
+    pub(crate) fn of(&self, function: u32) -> Optimize {
+        match self {
+            Self::Same(goal) => *goal,
+            Self::Hot(functions) if functions.contains(&function) => Optimize::Speed,
+            Self::Hot(_) => Optimize::Size,
+        }
+    }
+}
+
 /// Checked options.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     pub(crate) optimize: Optimize,
+    /// Where the program spends its time; goes before `optimize`.
+    pub(crate) profile: Option<Profile>,
     /// How many operators may be executed at most between two polls.
     pub(crate) max_latency: Option<u32>,
     /// Imports that may block, besides those of WASI.

@@ -18,7 +18,7 @@ use crate::fingerprint::Identities;
 use crate::instrument::{instrument, wrapper_frame};
 use crate::lift::lift;
 use crate::module::{Body, Module, position, unsupported};
-use crate::options::Options;
+use crate::options::{Goals, HOT_PART, Options};
 use crate::plan::{Plan, count32};
 use crate::report::Report;
 
@@ -65,7 +65,8 @@ pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
     if let Some(max) = options.max_latency {
         suspension.poll_entries(analysis::entries_to_poll(&module, &code, &suspension, max));
     }
-    let plan = Plan::new(&module, &code, &suspension, blocking, options);
+    let goals = goals(&module, options)?;
+    let plan = Plan::new(&module, &code, &suspension, blocking, options, goals);
     let wrappers = wrapper_frames(&module, &plan)?;
     let identities = Identities::new(&module);
     let functions = rewrite(&module, &suspension, &plan, &identities)?;
@@ -82,6 +83,15 @@ pub(crate) fn run(bytes: &[u8], options: &Options) -> Result<Output, Error> {
         report,
         warnings,
     })
+}
+
+fn goals(module: &Module<'_>, options: &Options) -> Result<Goals, Error> {
+    let Some(profile) = &options.profile else {
+        return Ok(Goals::Same(options.optimize));
+    };
+    let original = blake3::hash(module.bytes);
+    let hot = profile.hot_functions(original.as_bytes(), HOT_PART)?;
+    Ok(Goals::Hot(hot))
 }
 
 fn blocking_imports(module: &Module<'_>, options: &Options) -> BTreeSet<u32> {

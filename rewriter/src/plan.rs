@@ -11,7 +11,7 @@ use wasm_migrate_abi::ValueType;
 use crate::analysis::{CodeFacts, Suspension};
 use crate::encode;
 use crate::module::{Module, Signature};
-use crate::options::{Optimize, Options};
+use crate::options::{Goals, Options};
 use crate::parking::{PARKED_I32_MAX, ParkingGlobals};
 
 /// The functions of the contract, in the order in which they are imported.
@@ -116,7 +116,7 @@ pub(crate) struct Helpers {
 
 /// See the module's documentation.
 pub(crate) struct Plan {
-    pub(crate) optimize: Optimize,
+    pub(crate) goals: Goals,
     /// How many operators a loop without a poll may execute at most.
     pub(crate) latency_max: u32,
     pub(crate) blocking: BTreeSet<u32>,
@@ -146,6 +146,7 @@ impl Plan {
         suspension: &Suspension,
         blocking: BTreeSet<u32>,
         options: &Options,
+        goals: Goals,
     ) -> Self {
         let imported = module.imported_functions();
         let at = |offset: u32| imported + offset;
@@ -180,7 +181,7 @@ impl Plan {
         let captured_tables = captured_tables(module, code);
         let identify = references || !captured_tables.is_empty();
         Self {
-            optimize: options.optimize,
+            goals,
             latency_max: options.max_latency.unwrap_or(u32::MAX),
             blocking,
             abi,

@@ -69,11 +69,13 @@
 
 mod description;
 mod fingerprint;
+mod profile;
 pub use description::{
     DecodeError, Description, Function, GlobalState, SafePoint, SafePointKind, Slot, SlotOrigin,
     TableState, ValueType,
 };
 pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint, Parts};
+pub use profile::{Profile, ProfileError, Sample};
 
 /// Version of this contract. A host refuses modules and snapshots of another version.
 ///

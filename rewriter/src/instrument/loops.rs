@@ -82,7 +82,7 @@ impl Emitter<'_, '_> {
         let block = self.function.block(id);
         let work = self.work.of_loop(id);
         self.land_at_loop(safe_point, work.is_leaf);
-        if work.is_leaf && !work.ends_soon && self.plan.optimize != Optimize::Size {
+        if work.is_leaf && !work.ends_soon && self.goal() != Optimize::Size {
             self.leaf = Some(LeafLoop {
                 block: id,
                 ways_out: IndexMap::new(),
@@ -93,6 +93,10 @@ impl Emitter<'_, '_> {
         state.safe_point = safe_point;
         state.outer_base = self.operands.set_base(block.height as usize);
         self.regions.push(Region::default());
+    }
+
+    fn goal(&self) -> Optimize {
+        self.plan.goals.of(self.function.index)
     }
 
     pub(super) fn end_loop(&mut self, id: BlockId, end: OpId) {
@@ -211,7 +215,7 @@ impl Emitter<'_, '_> {
         self.emit(Instruction::LocalSet(budget));
         self.emit_item(Item::Open(cold, Opening::Block(BlockType::Empty)));
         let weight = self.work.of_loop(id).iteration;
-        let copies = (self.plan.optimize.unrolled_work_max() / weight).clamp(1, COPIES_MAX);
+        let copies = (self.goal().unrolled_work_max() / weight).clamp(1, COPIES_MAX);
         let ends_often = falls_through && copies > 1;
         if ends_often {
             self.emit_item(Item::Open(done, Opening::Block(ty)));

@@ -43,6 +43,11 @@ pub(crate) struct Arguments {
     #[arg(short = 'O', long, value_name = "GOAL", default_value = "balanced")]
     pub(crate) optimize: Goal,
 
+    /// Optimize for speed where the program spends its time, and for size elsewhere. `wasm-migrate run --profile-to FILE`
+    /// takes such a profile, of any variant of the same module.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "optimize")]
+    pub(crate) profile: Option<PathBuf>,
+
     /// How many operators may be executed between two polls. Loops that are known to end soon are polled if they may
     /// execute more, and so are entries of recursive functions from which too much may follow; there is a warning if what is left still exceeds it. `--report` says what was proved.
     #[arg(long, value_name = "OPERATORS", value_parser = clap::value_parser!(u32).range(1..))]

@@ -1,9 +1,14 @@
 //! Reading the input and writing the results. An output file appears whole or not at all.
 
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use wasm_migratize::Profile;
+
+/// Far more than a profile of the largest program has.
+const PROFILE_BYTES_MAX: u64 = 256 << 20;
 
 /// The input as people know it.
 pub(crate) fn describe(path: &Path) -> String {
@@ -23,6 +28,19 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .context("failed to read standard input")?;
     Ok(bytes)
+}
+
+/// A profile of `wasm-migrate run --profile-to`.
+pub(crate) fn read_profile(path: &Path) -> anyhow::Result<Profile> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("failed to read `{shown}`"))?;
+    let mut text = Vec::new();
+    file.take(PROFILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > PROFILE_BYTES_MAX {
+        bail!("`{shown}` is larger than any profile");
+    }
+    serde_json::from_slice(&text)
+        .with_context(|| format!("`{shown}` is not a profile of `wasm-migrate run --profile-to`"))
 }
 
 pub(crate) fn write_binary(path: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {

@@ -47,6 +47,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let bytes = files::read(input)?;
     let mut migratizer = Migratizer::new();
     migratizer.optimize(arguments.optimize.into());
+    if let Some(path) = &arguments.profile {
+        migratizer.profile(files::read_profile(path)?);
+    }
     if let Some(operators) = arguments.max_latency {
         migratizer.max_latency(operators);
     }

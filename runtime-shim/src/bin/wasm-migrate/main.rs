@@ -33,6 +33,7 @@ mod options;
 mod output;
 mod portability;
 mod precompiled;
+mod profiler;
 mod progress;
 mod resume;
 mod run;

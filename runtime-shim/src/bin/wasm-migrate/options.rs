@@ -12,6 +12,7 @@ use crate::file_options::FileOptions;
 use crate::keys::WriteKeys;
 use crate::launch::{Directory, Variable};
 use crate::portability::PortabilityOptions;
+use crate::profiler::ProfileOptions;
 use crate::ship::ShipOptions;
 use crate::triggers::Signal;
 
@@ -90,6 +91,8 @@ pub(crate) struct HostOptions {
     pub(crate) files: FileOptions,
     #[command(flatten)]
     pub(crate) portability: PortabilityOptions,
+    #[command(flatten)]
+    pub(crate) profile: ProfileOptions,
     #[command(flatten)]
     pub(crate) keys: WriteKeys,
 }

@@ -26,10 +26,11 @@ use crate::launch::Launch;
 use crate::options::HostOptions;
 use crate::portability::Processor;
 use crate::precompiled;
+use crate::profiler::Profiler;
 use crate::progress::Progress;
 use crate::ship::Shipping;
 use crate::terminal::{note, problem};
-use crate::triggers::{self, Reasons};
+use crate::triggers::{self, Reason, Reasons};
 
 /// Exit status after a trap, as from a process that aborts.
 const TRAPPED: u8 = 134;
@@ -62,6 +63,7 @@ pub(crate) struct Session {
     reasons: Arc<Reasons>,
     checkpoints: Option<Checkpoints>,
     shipping: Option<Shipping>,
+    profiler: Option<Profiler>,
 }
 
 /// How a call into the guest came to its end.
@@ -146,6 +148,7 @@ impl Session {
             processor: program.processor.clone(),
         };
         let store = Store::new(program.guest.module().engine(), data);
+        let profiler = host.profile.profiler();
         Ok(Self {
             program,
             host,
@@ -156,6 +159,7 @@ impl Session {
             reasons: Arc::default(),
             checkpoints: None,
             shipping: None,
+            profiler,
         })
     }
 
@@ -204,7 +208,11 @@ impl Session {
             triggers::after(time, controller.clone(), reasons())?;
         }
         if let Some(interval) = self.host.checkpoint_every {
-            triggers::every(interval, controller, reasons())?;
+            let ask = triggers::ask_for_checkpoint;
+            triggers::every(interval, ask, controller.clone(), reasons())?;
+        }
+        if let Some(interval) = self.host.profile.interval() {
+            triggers::every(interval, triggers::ask_for_sample, controller, reasons())?;
         }
         let stack_bytes = self.host.stack_size.saturating_add(HOST_STACK_BYTES);
         let thread = std::thread::Builder::new()
@@ -230,6 +238,9 @@ impl Session {
             .with_host_states(|host| vec![&mut host.launch, &mut host.wasi, &mut host.processor]);
         let ended = self.run_entries(&instance);
         self.warn_if_not_reached();
+        if let Some(Err(error)) = self.profiler.take().map(Profiler::write) {
+            problem(format_args!("{error:#}"));
+        }
         let ended = ended.or_else(exit_status);
         if let Some(checkpoints) = self.checkpoints.take() {
             checkpoints.finish(ended.is_ok());
@@ -306,16 +317,19 @@ impl Session {
         mut outcome: Outcome,
     ) -> wasmtime::Result<Settled> {
         loop {
-            match outcome {
-                Outcome::Finished(results) => return Ok(Settled::Finished(results)),
-                Outcome::Suspended if self.reasons.take_checkpoint() && !self.is_at_poll() => {
+            if let Outcome::Finished(results) = outcome {
+                return Ok(Settled::Finished(results));
+            }
+            match self.reason() {
+                Reason::Sample => self.take_sample(instance, entry)?,
+                Reason::Checkpoint => {
                     if let Err(error) = self.write_checkpoint(instance, entry) {
                         problem(format_args!(
                             "a checkpoint was not written, the guest goes on: {error:#}"
                         ));
                     }
                 }
-                Outcome::Suspended => match self.write_snapshot(instance, entry) {
+                Reason::Snapshot => match self.write_snapshot(instance, entry) {
                     Ok(status) => return Ok(Settled::Left(status)),
                     Err(error) => {
                         problem(format_args!(
@@ -328,9 +342,19 @@ impl Session {
         }
     }
 
-    /// Has the guest come to the poll that the user named?
-    fn is_at_poll(&self) -> bool {
-        self.host.snapshot_at == Some(self.store.data().migration.polls())
+    /// What the guest was stopped for.
+    fn reason(&self) -> Reason {
+        let reason = self.reasons.take();
+        let is_at_poll = self.host.snapshot_at == Some(self.store.data().migration.polls());
+        if is_at_poll { Reason::Snapshot } else { reason }
+    }
+
+    fn take_sample(&mut self, instance: &GuestInstance<Host>, entry: &str) -> wasmtime::Result<()> {
+        let state = instance.capture_image(&mut self.store, entry)?;
+        if let Some(profiler) = &mut self.profiler {
+            profiler.add(state.original_digest, &state.frames);
+        }
+        Ok(())
     }
 
     fn write_checkpoint(

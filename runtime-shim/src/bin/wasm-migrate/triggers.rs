@@ -46,13 +46,30 @@ impl FromStr for Signal {
 pub(crate) struct Reasons {
     snapshot: AtomicBool,
     checkpoint: AtomicBool,
+    sample: AtomicBool,
+}
+
+/// What a stop is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Snapshot,
+    Checkpoint,
+    Sample,
 }
 
 impl Reasons {
-    /// Takes the reasons back. Was a checkpoint the only one?
-    pub(crate) fn take_checkpoint(&self) -> bool {
-        let checkpoint = self.checkpoint.swap(false, Ordering::AcqRel);
-        checkpoint && !self.snapshot.swap(false, Ordering::AcqRel)
+    /// Takes all reasons back and answers the weightiest; without any, the user named this very stop.
+    pub(crate) fn take(&self) -> Reason {
+        let take = |reason: &AtomicBool| reason.swap(false, Ordering::AcqRel);
+        match (
+            take(&self.snapshot),
+            take(&self.checkpoint),
+            take(&self.sample),
+        ) {
+            (false, true, _) => Reason::Checkpoint,
+            (false, false, true) => Reason::Sample,
+            _ => Reason::Snapshot,
+        }
     }
 }
 
@@ -62,16 +79,23 @@ pub(crate) fn ask_for_checkpoint(controller: &Controller, reasons: &Reasons) {
     controller.request();
 }
 
-/// Asks for a checkpoint at every end of an interval.
+/// Asks for a sample now.
+pub(crate) fn ask_for_sample(controller: &Controller, reasons: &Reasons) {
+    reasons.sample.store(true, Ordering::Release);
+    controller.request();
+}
+
+/// Asks for something at every end of an interval.
 pub(crate) fn every(
     interval: Duration,
+    ask: fn(&Controller, &Reasons),
     controller: Controller,
     reasons: Arc<Reasons>,
 ) -> anyhow::Result<()> {
     spawn("interval", move || {
         loop {
             std::thread::sleep(interval);
-            ask_for_checkpoint(&controller, &reasons);
+            ask(&controller, &reasons);
         }
     })
 }
