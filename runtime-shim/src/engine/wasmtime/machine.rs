@@ -84,9 +84,10 @@ impl Machine {
 
     /// Can the processor of this process work with vectors as code for this machine does?
     pub(super) fn has_vectors_here() -> bool {
-        #[cfg(target_arch = "riscv64")]
-        return std::arch::is_riscv_feature_detected!("v");
-        #[cfg(not(target_arch = "riscv64"))]
+        // The standard library's own way to ask is not stable yet. Linux names single-letter extensions by a bit for each.
+        #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
+        return rustix::param::linux_hwcap().0 & 1 << (b'v' - b'a') != 0;
+        #[cfg(not(all(target_arch = "riscv64", target_os = "linux")))]
         return true;
     }
 }
