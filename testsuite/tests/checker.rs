@@ -12,10 +12,12 @@ const PROGRAM: &str = r#"
   (memory 1)
   (func $g (type $unary) (i32.mul (local.get 0) (i32.const 3)))
   (func $f (export "f") (type $unary)
-    (local $x i32) (local $y i32)
+    (local $x i32) (local $y i32) (local $z i32) (local $w i32)
     (local $a i32) (local $b i32) (local $c i64) (local $d f64) (local $v v128) (local $r funcref)
     (local.set $x (i32.load offset=40 (local.get 0)))
     (local.set $y (i32.load offset=44 (local.get 0)))
+    (local.set $z (i32.load offset=48 (local.get 0)))
+    (local.set $w (i32.load offset=52 (local.get 0)))
     (local.set $a (i32.load (local.get 0)))
     (local.set $b (i32.load offset=4 (local.get 0)))
     (local.set $c (i64.load offset=8 (local.get 0)))
@@ -30,6 +32,7 @@ const PROGRAM: &str = r#"
       (br_if $again (i32.lt_s (local.get $a) (i32.const 100))))
     (drop (call_indirect (type $unary) (local.get $a) (i32.const 1)))
     (i32.store offset=40 (local.get $y) (local.get $x))
+    (i32.store offset=44 (local.get $z) (local.get $w))
     (i64.store offset=8 (local.get 0) (local.get $c))
     (f64.store offset=16 (local.get 0) (local.get $d))
     (v128.store offset=24 (local.get 0) (local.get $v))
@@ -118,7 +121,7 @@ fn swapped_saves_are_noticed() {
             mutants += 1;
         }
     }
-    assert!(mutants >= 1, "no pairs of saves");
+    assert!(mutants >= 2, "{mutants} pairs of saves");
 }
 
 #[test]

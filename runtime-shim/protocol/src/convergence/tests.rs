@@ -109,10 +109,15 @@ fn a_guest_that_outruns_the_link_is_not_copied_for_ever() {
         may_throttle: true,
         ..goals(Switch::Never)
     };
-    let Decision::Throttle(share) = after_round(&throttled, &wild, link, 100_000) else {
-        panic!("it is not slowed down");
+    let share_of = |dirty| match after_round(&throttled, &guest(dirty, 60_000), link.clone(), dirty)
+    {
+        Decision::Throttle(share) => share,
+        other => panic!("it is not slowed down: {other:?}"),
     };
-    assert!((0.1..=0.5).contains(&share), "{share}");
+    // While 100,000 pages are sent it writes all 100,000 again: half of that is wanted.
+    assert!((share_of(100_000) - THROTTLED_RATE).abs() < 1e-9);
+    // While 50,000 are sent, twice as many.
+    assert!((share_of(50_000) - THROTTLED_RATE / 2.0).abs() < 1e-3);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use wasm_migrate_protocol::convergence::{DirtySample, GuestSample};
 use wasm_migrate_protocol::message::{BulkMessage, Channel, DemandMessage, Envelope, Message};
 use wasm_migrate_protocol::received::{PageBitmaps, count_pages};
 use wasm_migrate_protocol::source::{LinkId, SourceAction, SourceInput};
-use wasm_migrate_protocol::{Digest, PageRun};
+use wasm_migrate_protocol::{Digest, Epoch, PageRun};
 
 use super::guest::{Guest, PACKED_BYTES, runs_of, unite};
 use super::world::{Event, MIGRATION, Side, World, module};
@@ -264,17 +264,7 @@ impl World {
             _ => Message::Bulk(BulkMessage::Push { runs }),
         };
         let epoch = self.source.as_ref().expect("it asked for it").epoch();
-        let bytes = payload.len() as u64;
-        self.transmit(
-            Side::Source,
-            link,
-            &Envelope {
-                migration: MIGRATION,
-                epoch,
-                message,
-                payload,
-            },
-        );
+        let bytes = self.transmit_frame(link, epoch, message, payload);
         let life = self.source_node.life;
         let done = self
             .network
@@ -291,6 +281,25 @@ impl World {
                 },
             ),
         );
+    }
+
+    /// Sends a frame with a payload; answers the payload's bytes.
+    fn transmit_frame(
+        &mut self,
+        link: LinkId,
+        epoch: Epoch,
+        message: Message,
+        payload: Vec<u8>,
+    ) -> u64 {
+        let bytes = payload.len() as u64;
+        let envelope = Envelope {
+            migration: MIGRATION,
+            epoch,
+            message,
+            payload,
+        };
+        self.transmit(Side::Source, link, &envelope);
+        bytes
     }
 
     fn begin_work(&mut self, frames: impl IntoIterator<Item = Piece>, done: Option<SourceInput>) {
@@ -341,17 +350,7 @@ impl World {
                 (Message::Bulk(BulkMessage::Pages { round, runs }), payload)
             }
         };
-        let bytes = payload.len() as u64;
-        self.transmit(
-            Side::Source,
-            link,
-            &Envelope {
-                migration: MIGRATION,
-                epoch,
-                message,
-                payload,
-            },
-        );
+        let bytes = self.transmit_frame(link, epoch, message, payload);
         if let Some(source) = &mut self.source {
             source.handle_input(self.now, SourceInput::BulkProgress { bytes });
         }

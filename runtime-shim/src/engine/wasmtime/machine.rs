@@ -86,7 +86,7 @@ impl Machine {
     pub(super) fn has_vectors_here() -> bool {
         // The standard library's own way to ask is not stable yet. Linux names single-letter extensions by a bit for each.
         #[cfg(all(target_arch = "riscv64", target_os = "linux"))]
-        return rustix::param::linux_hwcap().0 & 1 << (b'v' - b'a') != 0;
+        return rustix::param::linux_hwcap().0 & (1 << (b'v' - b'a')) != 0;
         #[cfg(not(all(target_arch = "riscv64", target_os = "linux")))]
         return true;
     }
