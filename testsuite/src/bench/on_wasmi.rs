@@ -115,7 +115,7 @@ impl Runner for OnWasmi {
             let ExternType::Func(ty) = import.ty() else {
                 bail!("the import {module}.{name} is no function");
             };
-            let function = host_function(module, name, ty.clone())?;
+            let function = host_function(module, name, ty)?;
             linker.func_new(module, name, ty.clone(), function)?;
         }
         let instance = linker.instantiate_and_start(&mut store, &self.module)?;
@@ -145,7 +145,7 @@ type HostFunction = Box<
 >;
 
 /// What an import does. Those of WASI that computing programs do not need say that they are not there.
-fn host_function(module: &str, name: &str, ty: FuncType) -> anyhow::Result<HostFunction> {
+fn host_function(module: &str, name: &str, ty: &FuncType) -> anyhow::Result<HostFunction> {
     if module == abi::MODULE && name == abi::POLL {
         return Ok(Box::new(|mut caller, _, results| {
             results[0] = Val::I32(poll(caller.data_mut()));
