@@ -61,7 +61,10 @@ impl ChannelReceiver {
         let ending = Arc::clone(&self.ending);
         let received = tokio::select! {
             biased;
-            received = self.receive() => received,
+            received = self.receive() => match received {
+                Err(LinkError::Closed(_)) if ending.is_over() => Ok(None),
+                received => received,
+            },
             () = ending.over() => Ok(None),
         };
         match &received {

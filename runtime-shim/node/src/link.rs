@@ -24,7 +24,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// One authenticated connection between two nodes.
 pub struct Link {
     sender: LinkSender,
-    receivers: LinkReceivers,
+    receivers: Box<LinkReceivers>,
 }
 
 /// Sends frames on all channels of a link. Clones send on the same link.
@@ -130,11 +130,11 @@ impl Link {
                     ending,
                 }),
             },
-            receivers: LinkReceivers {
+            receivers: Box::new(LinkReceivers {
                 bulk,
                 control,
                 demand,
-            },
+            }),
         }
     }
 
@@ -153,7 +153,7 @@ impl Link {
     /// Its two directions.
     #[must_use]
     pub fn split(self) -> (LinkSender, LinkReceivers) {
-        (self.sender, self.receivers)
+        (self.sender, *self.receivers)
     }
 }
 
@@ -241,10 +241,11 @@ impl Shared {
     }
 
     fn end(&self, reason: &str) {
+        // First, so that receivers see an end in order and no error.
+        self.ending.is_over.send_replace(true);
         if let Some(connection) = &self.quic {
             connection.close(quic::CLOSED_IN_ORDER, reason.as_bytes());
         }
-        self.ending.is_over.send_replace(true);
     }
 }
 
@@ -305,6 +306,11 @@ impl Ending {
         let mut over = self.is_over.subscribe();
         // The sending half lives as long as `self`.
         let _ = over.wait_for(|is_over| *is_over).await;
+    }
+
+    /// Was the link closed here?
+    pub(crate) fn is_over(&self) -> bool {
+        *self.is_over.borrow()
     }
 
     /// What an error of a stream means for the link.

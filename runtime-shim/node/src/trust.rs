@@ -254,9 +254,10 @@ impl Authority {
             }),
         };
         checked.map_err(|error| match error {
-            TlsError::InvalidCertificate(TlsCertificateError::UnknownIssuer) => {
-                "this node's authority did not sign it".to_owned()
-            }
+            // Another authority may have the same name.
+            TlsError::InvalidCertificate(
+                TlsCertificateError::UnknownIssuer | TlsCertificateError::BadSignature,
+            ) => "this node's authority did not sign it".to_owned(),
             TlsError::InvalidCertificate(error) => error.to_string(),
             error => error.to_string(),
         })
