@@ -43,9 +43,7 @@ async fn commands_are_echoed() {
     let listener = listen(&world.identity("b"), listing("a")).await;
     for via in [Via::Quic, Via::Tcp, Via::Auto] {
         let dialler = Dialler::new(&world.identity("a"), Arc::default(), via).unwrap();
-        eprintln!("DEBUG {via:?} 1");
         echo(&listener, &dialler).await;
-        eprintln!("DEBUG {via:?} 2");
         echo(&listener, &dialler).await;
     }
     let listener = Listener::insecure_loopback(0).await.unwrap();
