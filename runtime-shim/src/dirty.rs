@@ -80,7 +80,8 @@ impl Tracking {
 /// What the kernel offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct KernelSupport {
-    /// Page faults can be served from user space, as post-copy needs.
+    /// Who touches a missing page waits for it, system calls included, as post-copy needs
+    /// ([`MissingPages::supported`](crate::live::MissingPages::supported) says why not).
     pub userfaultfd_missing: bool,
     /// Writes can be noticed by a waiting thread.
     pub userfaultfd_write_protect: bool,

@@ -35,6 +35,8 @@ pub mod shipment;
 mod snapshot;
 mod stack;
 mod state;
+#[cfg(target_os = "linux")]
+mod userfaultfd;
 pub mod wasi;
 
 pub use controller::{Controller, Interruption, WakeGuard};

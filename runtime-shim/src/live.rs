@@ -13,12 +13,14 @@
 
 mod arriving;
 mod guest;
+mod missing;
 mod oversight;
 mod runner;
 mod stopped;
 
 pub use arriving::{ArrivalError, ArrivingGuest};
 pub use guest::{GuestPhase, GuestStatus, LiveGuest, StopError};
+pub use missing::MissingPages;
 pub use runner::{Begin, Ending, Entry, Fill, GuestRunner};
 pub use stopped::{AtStop, DepartedGuest, Next, StoppedGuest};
 

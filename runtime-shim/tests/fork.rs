@@ -100,9 +100,12 @@ fn the_doctor_says_what_is_there() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
     assert!(report["page_bytes"].as_u64() >= Some(4096), "{report}");
     assert!(report["tracking"]["soft_dirty"].is_boolean(), "{report}");
+    let can_wait = report["tracking"]["userfaultfd_missing"].as_bool();
+    assert_eq!(can_wait, Some(report["post_copy_problem"].is_null()));
     assert!(report["compile_cache"]["works"].is_boolean(), "{report}");
     assert!(report["engines"].is_array(), "{report}");
     let output = run(directory.path(), "doctor");
     assert_eq!(status(&output), 0);
     assert!(text(&output.stdout).contains("finding written pages"));
+    assert!(text(&output.stdout).contains("post-copy"));
 }

@@ -38,7 +38,8 @@ impl LiveMemory {
     /// Copies the memory, leaving out blocks that are all zero.
     ///
     /// # Errors
-    /// The memory has gone, or this system has no `/proc/self/mem`.
+    /// The memory has gone, or this system has no `/proc/self/mem`. It may not wait for
+    /// [missing pages](crate::live::MissingPages) either.
     pub fn copy(&self) -> io::Result<MemoryContents> {
         let source = File::open("/proc/self/mem")?;
         let count = self.size.bytes().div_ceil(BLOCK_BYTES) as usize;

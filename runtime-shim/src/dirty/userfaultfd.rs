@@ -1,55 +1,26 @@
 //! Written pages found by the kernel: userfaultfd with asynchronous write protection, and PAGEMAP_SCAN.
 //!
-//! Linux 6.7 or newer, and the right to use userfaultfd. See `Documentation/admin-guide/mm/userfaultfd.rst` and
-//! `pagemap.rst` of the kernel; the structures here are those of `linux/userfaultfd.h` and `linux/fs.h`.
+//! Linux 6.7 or newer, and the right to use userfaultfd. See `Documentation/admin-guide/mm/pagemap.rst` of the kernel;
+//! the structures here are those of `linux/fs.h`.
 #![expect(unsafe_code, reason = "the kernel's interface is raw system calls")]
 
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, FromRawFd as _, OwnedFd, RawFd};
 
-use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode, Updater, opcode};
-use rustix::mm::UserfaultfdFlags;
+use rustix::ioctl::{self, Ioctl, IoctlOutput, Opcode, opcode};
 
 use super::{DirtyTracker, KernelSupport, all_pages, pages_of, push};
+use crate::live::MissingPages;
 use crate::memory::MemoryView;
+use crate::userfaultfd::{Mode, Scope, Userfaultfd, features};
 
-const UFFD_API: u64 = 0xAA;
-const FEATURE_WRITE_PROTECT: u64 = 1;
-const FEATURE_UNPOPULATED: u64 = 1 << 13;
-const FEATURE_ASYNC: u64 = 1 << 15;
-const REGISTER_WRITE_PROTECT: u64 = 1 << 1;
-const WRITE_PROTECT: u64 = 1;
 const SCAN_PROTECT_AGAIN: u64 = 1;
 const SCAN_CHECK_ASYNC: u64 = 1 << 1;
 const PAGE_IS_WRITTEN: u64 = 1 << 1;
 /// Written ranges that one scan returns at most.
 const REGIONS_AT_ONCE: usize = 1024;
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Api {
-    api: u64,
-    features: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct Register {
-    start: u64,
-    length: u64,
-    mode: u64,
-    ioctls: u64,
-}
-
-#[repr(C)]
-struct WriteProtect {
-    start: u64,
-    length: u64,
-    mode: u64,
-}
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -75,15 +46,11 @@ struct Scan {
     return_mask: u64,
 }
 
-const API: Opcode = opcode::read_write::<Api>(0xAA, 0x3F);
-const REGISTER: Opcode = opcode::read_write::<Register>(0xAA, 0x00);
-const SET_WRITE_PROTECT: Opcode = opcode::read_write::<WriteProtect>(0xAA, 0x06);
-const NEW: Opcode = opcode::none(0xAA, 0x00);
 const SCAN: Opcode = opcode::read_write::<Scan>(b'f', 16);
 
 /// Write-protected memories.
 pub(super) struct WriteProtection {
-    userfaultfd: OwnedFd,
+    userfaultfd: Userfaultfd,
     pagemap: File,
     page_bytes: u64,
     /// By memory: the addresses that are watched.
@@ -92,9 +59,10 @@ pub(super) struct WriteProtection {
 
 impl WriteProtection {
     pub(super) fn new() -> io::Result<Self> {
-        let features = FEATURE_WRITE_PROTECT | FEATURE_UNPOPULATED | FEATURE_ASYNC;
+        let features = features::WRITE_PROTECT | features::UNPOPULATED | features::ASYNC;
         let this = Self {
-            userfaultfd: open(features)?,
+            // Nobody waits, so that the program itself is enough.
+            userfaultfd: Userfaultfd::open(features, Scope::AtLeastUserMode)?,
             pagemap: File::open("/proc/self/pagemap")?,
             page_bytes: rustix::param::page_size() as u64,
             watched: Vec::new(),
@@ -118,7 +86,9 @@ impl WriteProtection {
         };
         self.scan(start..known_end, &mut dirty)?;
         if known_end < end {
-            self.watch(known_end..end)?;
+            let unknown = known_end..end;
+            self.userfaultfd.register(&unknown, Mode::WriteProtect)?;
+            self.userfaultfd.write_protect(&unknown)?;
             push(&mut dirty, pages_of(known_end - start..end - start));
         }
         self.watched[index] = start..end;
@@ -127,36 +97,6 @@ impl WriteProtection {
             range.end = range.end.min(all.end);
         }
         Ok(dirty)
-    }
-
-    fn watch(&self, range: Range<u64>) -> io::Result<()> {
-        let mut register = Register {
-            start: range.start,
-            length: range.end - range.start,
-            mode: REGISTER_WRITE_PROTECT,
-            ioctls: 0,
-        };
-        // SAFETY: the structure is the one that this request reads and writes. The kernel keeps the contents of
-        // the range; it only notes who writes to it first, and makes nobody wait (FEATURE_ASYNC).
-        unsafe {
-            ioctl::ioctl(
-                &self.userfaultfd,
-                Updater::<REGISTER, _>::new(&mut register),
-            )?;
-        };
-        let mut protect = WriteProtect {
-            start: range.start,
-            length: range.end - range.start,
-            mode: WRITE_PROTECT,
-        };
-        // SAFETY: as above; a write lifts the protection of its page by itself.
-        unsafe {
-            ioctl::ioctl(
-                &self.userfaultfd,
-                Updater::<SET_WRITE_PROTECT, _>::new(&mut protect),
-            )?;
-        };
-        Ok(())
     }
 
     /// Adds the pages written in these addresses, counted from the first, and protects them again.
@@ -228,75 +168,12 @@ unsafe impl Ioctl for Count<'_> {
     }
 }
 
-/// Makes a new file descriptor from `/dev/userfaultfd`.
-struct NewDescriptor;
-
-// SAFETY: the request takes flags as its argument and returns a descriptor.
-unsafe impl Ioctl for NewDescriptor {
-    type Output = RawFd;
-    const IS_MUTATING: bool = false;
-
-    fn opcode(&self) -> Opcode {
-        NEW
-    }
-
-    fn as_ptr(&mut self) -> *mut c_void {
-        std::ptr::without_provenance_mut(flags().bits() as usize)
-    }
-
-    unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> rustix::io::Result<RawFd> {
-        Ok(output)
-    }
-}
-
-fn flags() -> UserfaultfdFlags {
-    UserfaultfdFlags::CLOEXEC | UserfaultfdFlags::NONBLOCK
-}
-
-/// A userfaultfd with these features, by whichever way is open.
-fn open(features: u64) -> io::Result<OwnedFd> {
-    // SAFETY: a new descriptor watches nothing.
-    let made = unsafe { rustix::mm::userfaultfd(flags()) }
-        .or_else(|_| open_device())
-        .or_else(|_| {
-            let user_mode = flags() | UserfaultfdFlags::from_bits_retain(1);
-            // SAFETY: as above.
-            unsafe { rustix::mm::userfaultfd(user_mode) }
-        })?;
-    handshake(&made, features)?;
-    Ok(made)
-}
-
-fn open_device() -> rustix::io::Result<OwnedFd> {
-    let device = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/userfaultfd")
-        .map_err(|error| {
-            rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::NOENT)
-        })?;
-    // SAFETY: the request makes a descriptor that nobody else owns.
-    unsafe { Ok(OwnedFd::from_raw_fd(ioctl::ioctl(device, NewDescriptor)?)) }
-}
-
-/// Agrees on features; answers all that the kernel has.
-fn handshake(userfaultfd: impl AsFd, features: u64) -> io::Result<u64> {
-    let mut api = Api {
-        api: UFFD_API,
-        features,
-        ioctls: 0,
-    };
-    // SAFETY: the structure is the one that this request reads and writes.
-    unsafe { ioctl::ioctl(userfaultfd, Updater::<API, _>::new(&mut api))? };
-    Ok(api.features)
-}
-
 pub(super) fn probe() -> KernelSupport {
-    let works = |features| open(features).is_ok();
+    let works = |features| Userfaultfd::open(features, Scope::AtLeastUserMode).is_ok();
     KernelSupport {
-        userfaultfd_missing: works(0),
-        userfaultfd_write_protect: works(FEATURE_WRITE_PROTECT),
-        userfaultfd_write_protect_async: works(FEATURE_WRITE_PROTECT | FEATURE_ASYNC),
+        userfaultfd_missing: MissingPages::supported().is_ok(),
+        userfaultfd_write_protect: works(features::WRITE_PROTECT),
+        userfaultfd_write_protect_async: works(features::WRITE_PROTECT | features::ASYNC),
         pagemap_scan: WriteProtection::new().is_ok(),
     }
 }

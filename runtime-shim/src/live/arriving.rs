@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use wasmtime::Store;
 
 use super::runner::{Begin, Entry, GuestRunner};
+use crate::dirty::LiveMemory;
 use crate::engine::wasmtime::GuestInstance;
 use crate::error::ResumeError;
 use crate::memory::{MemorySize, MemoryView, PAGE_BYTES, clear};
@@ -64,6 +65,12 @@ impl<T: 'static> ArrivingGuest<T> {
     #[must_use]
     pub fn memories(&self) -> Vec<MemoryView<'_>> {
         self.instance.memories(&self.store)
+    }
+
+    /// Where its memories lie. They stay there until the guest runs, unless they are resized.
+    #[must_use]
+    pub fn places(&self) -> Vec<LiveMemory> {
+        self.memories().iter().map(LiveMemory::new).collect()
     }
 
     fn memory_mut(&mut self, memory: u32) -> Option<&mut [u8]> {

@@ -9,6 +9,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use wasm_migrate::KernelSupport;
+use wasm_migrate::live::MissingPages;
 
 use crate::compiler;
 use crate::engines::{self, FoundEngine};
@@ -38,6 +39,9 @@ struct Report {
     /// Of the main thread, soft limit; guests run on stacks of their own.
     stack_limit_bytes: Option<u64>,
     tracking: Tracking,
+    /// Why guests cannot arrive here before their pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    post_copy_problem: Option<String>,
     compile_cache: CompileCache,
     engines: Vec<FoundEngine>,
 }
@@ -87,6 +91,9 @@ impl Report {
                 kernel: KernelSupport::probe(),
                 soft_dirty: soft_dirty::is_supported(),
             },
+            post_copy_problem: MissingPages::supported()
+                .err()
+                .map(|error| error.to_string()),
             compile_cache: CompileCache::probe(),
             engines: engines::find(),
         }
@@ -125,6 +132,14 @@ impl Report {
             let shown = if is_there { "yes" } else { "no" };
             writeln!(out, "  {name:<38} {shown}")?;
         }
+        let post_copy = match &self.post_copy_problem {
+            None => "yes",
+            Some(problem) => &format!("no: {problem}"),
+        };
+        writeln!(
+            out,
+            "\nguests that arrive before their pages (post-copy)\n  {post_copy}"
+        )?;
         let CompileCache {
             works,
             directory,
@@ -150,13 +165,12 @@ impl Report {
 impl Tracking {
     fn list(&self) -> Vec<(&'static str, bool)> {
         let KernelSupport {
-            userfaultfd_missing,
+            userfaultfd_missing: _,
             userfaultfd_write_protect,
             userfaultfd_write_protect_async,
             pagemap_scan,
         } = self.kernel;
         vec![
-            ("userfaultfd, missing pages", userfaultfd_missing),
             ("userfaultfd, writes", userfaultfd_write_protect),
             (
                 "userfaultfd, writes noted on the side",
