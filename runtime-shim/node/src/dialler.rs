@@ -119,7 +119,7 @@ impl Dialler {
             address: address.to_owned(),
             why,
         };
-        let found = lookup_host(address)
+        let found = lookup_host(address.to_owned())
             .await
             .map_err(|error| wrong(error.to_string()))?;
         let mut outcome = Err(wrong("it has no address".to_owned()));

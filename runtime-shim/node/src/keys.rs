@@ -22,7 +22,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
 use wasm_migrate_protocol::NodeName;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 pub use make::{adopt, issue, make_authority, make_self_signed};
 
@@ -40,6 +40,8 @@ pub struct Identity {
     facts: Facts,
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) authority: Vec<CertificateDer<'static>>,
+    /// The same after a restart, and known to nobody else.
+    pub(crate) restart_key: Zeroizing<[u8; 32]>,
 }
 
 /// Why keys cannot be read, made or taken over.
@@ -149,6 +151,7 @@ impl Identity {
         let no_key = || KeyError::NoKey(key_path.to_owned());
         let mut der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| no_key())?;
         let signing = rustls::crypto::ring::sign::any_supported_type(&der);
+        let restart_key = blake3::derive_key("wasm-migrate QUIC stateless reset", der.secret_der());
         der.zeroize();
         let key = CertifiedKey::new(chain, signing.map_err(|_| no_key())?);
         key.keys_match().map_err(|_| KeyError::Mismatch {
@@ -160,6 +163,7 @@ impl Identity {
             facts,
             key: Arc::new(key),
             authority,
+            restart_key: Zeroizing::new(restart_key),
         })
     }
 

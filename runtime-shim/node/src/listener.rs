@@ -124,7 +124,7 @@ impl Listener {
         let tls = tls::listeners_config(identity, ListenersTrust(Arc::clone(&trust)))?;
         let address = local(&tcp, (Ipv4Addr::UNSPECIFIED, 0).into())?;
         let endpoint = udp
-            .map(|udp| quic::endpoint(udp, tls.clone(), address))
+            .map(|udp| quic::endpoint(udp, tls.clone(), address, &identity.restart_key))
             .transpose()?;
         let secure = Secure {
             trust,

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{
-    Connection, ConnectionError, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, SendStream,
-    StoppedError, TransportConfig, VarInt,
+    Connection, ConnectionError, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout,
+    MtuDiscoveryConfig, SendStream, StoppedError, TransportConfig, VarInt,
 };
 use rustls::AlertDescription;
 use tokio::io::AsyncWrite;
 
 use crate::greeting::Stream;
 use crate::sockets::{ASK_EVERY, SILENCE_MAX};
-use crate::tls::Purpose;
+use crate::tls::{self, Purpose};
 
 /// Bytes of one stream under way or not read: one full channel leaves room for the others.
 const STREAM_WINDOW_BYTES: u32 = 32 << 20;
@@ -26,6 +27,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 const LOOPBACK_PACKET_BYTES: u16 = 6_400;
 /// A dropped stream's last bytes have this time to arrive.
 const DELIVERY_TIME: Duration = Duration::from_secs(10);
+
+/// Of the id of a connection.
+const ID_BYTES: usize = 8;
 
 /// Codes with which a connection is closed.
 pub(crate) const CLOSED_IN_ORDER: VarInt = VarInt::from_u32(0);
@@ -56,8 +60,62 @@ pub(crate) fn transport(purpose: Option<Purpose>, remote: IpAddr) -> Arc<Transpo
     Arc::new(config)
 }
 
+/// Of a listener: after a restart it tells those whose connections it does not know any more (RFC 9000, 10.3), which takes keys
+/// that are the same then. Otherwise they would wait until they hear nothing for too long.
+pub(crate) fn listeners_config(restart_key: &[u8; 32]) -> EndpointConfig {
+    let mut config = limited(EndpointConfig::new(Arc::new(ResetKey(*restart_key))));
+    // Quinn's own ids bear a mark of the process, and those of another process are passed over.
+    config.cid_generator(|| Box::new(RandomIds));
+    config
+}
+
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; ID_BYTES];
+        // Without random numbers there would be no TLS either.
+        let _ = tls::provider().secure_random.fill(&mut id);
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Makes tokens that only this node can make.
+struct ResetKey([u8; 32]);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        let signature = blake3::keyed_hash(&self.0, data);
+        signature_out.copy_from_slice(&signature.as_bytes()[..signature_out.len()]);
+    }
+
+    fn signature_len(&self) -> usize {
+        blake3::OUT_LEN
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        let expected = blake3::keyed_hash(&self.0, data);
+        match <[u8; blake3::OUT_LEN]>::try_from(signature) {
+            // Compared in constant time.
+            Ok(found) if expected == found => Ok(()),
+            _ => Err(CryptoError),
+        }
+    }
+}
+
 pub(crate) fn endpoint_config() -> EndpointConfig {
-    let mut config = EndpointConfig::default();
+    limited(EndpointConfig::default())
+}
+
+fn limited(mut config: EndpointConfig) -> EndpointConfig {
     // Only a size out of range is an error, and the default does as well.
     let _ = config.max_udp_payload_size(LOOPBACK_PACKET_BYTES);
     config

@@ -13,7 +13,7 @@ use crate::greeting::Stream;
 /// A peer that is silent for so long is gone. QUIC has the same times.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// So often it is asked whether it is there.
-pub(crate) const ASK_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Packets that wait while the program is busy; the kernel allows less by default.
 const UDP_BUFFER_BYTES: usize = 8 << 20;
 

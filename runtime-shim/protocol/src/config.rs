@@ -11,6 +11,8 @@ pub struct Timeouts {
     pub silence: Duration,
     /// The destination compiles the module.
     pub compile: Duration,
+    /// Attempts to reach the destination for the first time are repeated for so long.
+    pub connect: Duration,
     /// Before the commit, the link stays away: the migration ends then.
     pub reconnect: Duration,
     /// Before the first attempt to make a lost link anew is repeated; doubled for each further one.
@@ -64,6 +66,7 @@ impl Default for Timeouts {
         Self {
             silence: Duration::from_secs(120),
             compile: Duration::from_secs(900),
+            connect: Duration::from_secs(3),
             reconnect: Duration::from_secs(120),
             redial_first: Duration::from_millis(100),
             redial_most: Duration::from_secs(10),

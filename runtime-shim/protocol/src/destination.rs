@@ -234,6 +234,12 @@ impl Destination {
         self.side.migration()
     }
 
+    /// The epoch in which the guest was offered.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.side.offered_epoch()
+    }
+
     /// Who owns the guest, as far as this node knows.
     #[must_use]
     pub fn ownership(&self) -> DestinationStep {

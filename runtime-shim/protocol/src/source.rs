@@ -80,7 +80,7 @@ pub struct Source {
     /// How often the guest was stopped.
     attempt: u32,
     pushing: Pushing,
-    /// When the guest was asked to stop, and how long it stood still if it runs at the destination.
+    /// When the guest was asked to stop, or stopped, and how long it stood still if it runs at the destination.
     stopped_at: Option<Duration>,
     downtime: Option<Duration>,
     /// When the last ping left, and its number.
@@ -176,6 +176,7 @@ impl Source {
         let side = SourceSide::new(record, transfer)?;
         let mut source = Self::with(now, config, migration, side, Phase::Offering);
         source.offer = Some(Box::new(offer));
+        source.link.first_until = Some(now + source.config.timeouts.connect);
         // Its answer is there before the destination's.
         source.actions.push_back(SourceAction::MeasureGuest);
         source.dial(now);
@@ -312,7 +313,11 @@ impl Source {
                 pages,
                 bytes,
             } => self.round_copied(now, round, pages, bytes),
-            SourceInput::GuestStopped { missing } => self.guest_stopped(now, missing),
+            SourceInput::GuestStopped { missing, standing } => {
+                // It ran for a while after it was asked.
+                self.stopped_at = now.checked_sub(standing);
+                self.guest_stopped(now, missing);
+            }
             SourceInput::StopFailed(reason) => {
                 if matches!(self.phase, Phase::Stopping { .. }) {
                     self.phase = Phase::Round(RoundStep::Waiting);

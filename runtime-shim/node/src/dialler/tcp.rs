@@ -24,14 +24,7 @@ pub(super) async fn open_plain(
     expected: Option<&NodeName>,
     purpose: Purpose,
 ) -> Result<Opened, TransportError> {
-    let one = async |prelude: Prelude| {
-        let mut stream = sockets::plain_stream(connect(address).await?);
-        let greeting = greet(&mut stream, prelude);
-        within_time(greeting)
-            .await
-            .map_err(|error| ended(address, &error))?;
-        Ok(stream)
-    };
+    let one = |prelude| open_plain_one(address, prelude);
     let streams = all(purpose, one).await?;
     let mut peer = Peer::on_loopback(address);
     if let Some(name) = expected {
@@ -45,6 +38,15 @@ pub(super) async fn open_plain(
     })
 }
 
+async fn open_plain_one(address: SocketAddr, prelude: Prelude) -> Result<Stream, TransportError> {
+    let mut stream = sockets::plain_stream(connect(address).await?);
+    let greeting = greet(&mut stream, prelude);
+    within_time(greeting)
+        .await
+        .map_err(|error| ended(address, &error))?;
+    Ok(stream)
+}
+
 impl Secure {
     pub(super) async fn open_tcp(
         &self,
@@ -52,7 +54,7 @@ impl Secure {
         expected: Option<&NodeName>,
         purpose: Purpose,
     ) -> Result<Opened, TransportError> {
-        let one = async |prelude: Prelude| self.open_one(address, expected, prelude).await;
+        let one = |prelude| self.open_one(address, expected, prelude);
         let (streams, known): (Vec<Stream>, Vec<Known>) =
             all(purpose, one).await?.into_iter().unzip();
         let [first, others @ ..] = &known[..] else {
@@ -111,9 +113,9 @@ impl Secure {
 }
 
 /// All connections of one purpose at once, in the order of their places.
-async fn all<T>(
+async fn all<T, Opening: Future<Output = Result<T, TransportError>>>(
     purpose: Purpose,
-    one: impl AsyncFn(Prelude) -> Result<T, TransportError>,
+    one: impl Fn(Prelude) -> Opening,
 ) -> Result<Vec<T>, TransportError> {
     let mut token: Token = [0; 16];
     tls::provider()

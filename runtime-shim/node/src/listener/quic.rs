@@ -29,6 +29,7 @@ pub(super) fn endpoint(
     socket: std::net::UdpSocket,
     tls: rustls::ServerConfig,
     address: SocketAddr,
+    restart_key: &[u8; 32],
 ) -> Result<Listening, TransportError> {
     let crypto = QuicServerConfig::try_from(tls)
         .map_err(|error| TransportError::Setup(error.to_string()))?;
@@ -37,7 +38,7 @@ pub(super) fn endpoint(
     config.transport_config(quic::transport(None, Ipv4Addr::UNSPECIFIED.into()));
     loopback.transport_config(quic::transport(None, Ipv4Addr::LOCALHOST.into()));
     let endpoint = Endpoint::new(
-        quic::endpoint_config(),
+        quic::listeners_config(restart_key),
         Some(config),
         socket,
         Arc::new(TokioRuntime),

@@ -109,8 +109,7 @@ fn a_guest_that_outruns_the_link_is_not_copied_for_ever() {
         may_throttle: true,
         ..goals(Switch::Never)
     };
-    let share_of = |dirty| match after_round(&throttled, &guest(dirty, 60_000), link, dirty)
-    {
+    let share_of = |dirty| match after_round(&throttled, &guest(dirty, 60_000), link, dirty) {
         Decision::Throttle(share) => share,
         other => panic!("it is not slowed down: {other:?}"),
     };

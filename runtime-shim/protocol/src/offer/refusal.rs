@@ -107,6 +107,11 @@ pub enum Refusal {
     },
     /// The offer contradicts itself.
     Malformed(String),
+    /// The source may not bring it.
+    Denied {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -210,6 +215,7 @@ impl fmt::Display for Refusal {
                 f,
                 "the offer makes no sense ({what}): use the same version of wasm-migrate on both nodes"
             ),
+            Self::Denied { reason } => f.write_str(reason),
         }
     }
 }

@@ -57,6 +57,8 @@ pub enum SourceInput {
         /// Post-copy: the pages that the destination does not have as they are now. Zero pages that it has never been sent are
         /// not among them.
         missing: PageBitmaps,
+        /// How long it has been standing still.
+        standing: Duration,
     },
     /// The guest did not stop, or its state cannot be saved: it runs.
     StopFailed(String),

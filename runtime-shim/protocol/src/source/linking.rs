@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::{LinkId, PROBE_PONG, Phase, RoundStep, Source, SourceAction, Stay, Timer};
 use crate::message::{Rejoin, Rejoined, SourceMessage, SourcePhase};
-use crate::offer::Mode;
 use crate::ownership::{SourceEvent, SourceStep};
 use crate::received::{PageSet, decode_sets};
 
@@ -22,6 +21,8 @@ pub(super) struct Link {
     backoff: Option<Duration>,
     /// Why there is none.
     error: Option<String>,
+    /// Attempts to make the first one are repeated until then; none once there was one.
+    pub(super) first_until: Option<Duration>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,11 @@ impl Source {
         }
         self.link.error = Some(reason);
         let timeouts = &self.config.timeouts;
+        // Nobody has ever answered: then waiting is for whoever asked for the migration.
+        if self.link.first_until.is_some_and(|until| now >= until) {
+            let reason = self.link.last_error();
+            return self.silent(format!("cannot be reached: {reason}"));
+        }
         let wait = self.link.backoff.unwrap_or(timeouts.redial_first);
         self.link.backoff = Some((2 * wait).min(timeouts.redial_most));
         self.timers.set(Timer::Redial, now + wait);
@@ -89,6 +95,7 @@ impl Source {
             self.leave_link();
         }
         self.timers.clear(Timer::Redial);
+        self.link.first_until = None;
         self.link.state = LinkState::Joining(link);
         let phase = match self.side.step() {
             SourceStep::Keeping => match self.phase {
@@ -131,7 +138,7 @@ impl Source {
         };
         self.send(SourceMessage::Offer(offer));
         self.await_answer(now, self.config.timeouts.silence);
-        if self.mode == Mode::Auto && self.config.probe_bytes > 0 {
+        if self.config.probe_bytes > 0 {
             // While the destination decides; it costs no time of its own.
             self.probe_sent_at = Some(now);
             self.actions.push_back(SourceAction::SendProbe {

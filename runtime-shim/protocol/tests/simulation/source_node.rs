@@ -122,7 +122,10 @@ impl World {
                 for (_, lost) in rounds.filter(|(sent, _)| *sent > complete) {
                     unite(&mut missing, lost);
                 }
-                let stopped = SourceInput::GuestStopped { missing };
+                let stopped = SourceInput::GuestStopped {
+                    missing,
+                    standing: moment,
+                };
                 self.after(moment, Event::SourceInput(life, stopped));
             }
             SourceAction::SendState { attempt } => {
