@@ -10,7 +10,7 @@ use std::io;
 use rayon::prelude::*;
 
 use crate::memory::{
-    BLOCK_BYTES, Block, Measured, MemoryContents, MemorySize, MemoryView, is_zero,
+    BLOCK_BYTES, Block, Measured, MemoryContents, MemorySize, MemoryView, PAGE_BYTES, is_zero,
 };
 
 /// Where the memory of a running guest lies.
@@ -51,6 +51,29 @@ impl LiveMemory {
             size: self.size,
             blocks: blocks?.into_iter().flatten().collect(),
         })
+    }
+
+    /// Reads pages of [`PAGE_BYTES`] from `first` on into `buffer`, which has room for whole ones; what the last has beyond
+    /// the memory's end is zero.
+    ///
+    /// # Errors
+    /// The memory has gone or has no such pages, or this system has no `/proc/self/mem`.
+    pub fn read(&self, first: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = first.saturating_mul(PAGE_BYTES as u64);
+        let left = self.size.bytes().checked_sub(start);
+        let left = left.filter(|left| buffer.is_empty() || *left > 0);
+        let Some(left) = left else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "pages behind the end of a memory",
+            ));
+        };
+        let here = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let (here, beyond) = buffer.split_at_mut(here);
+        beyond.fill(0);
+        read_at(&File::open("/proc/self/mem")?, here, self.address + start)
     }
 
     fn block(&self, source: &File, index: u64) -> io::Result<Option<Block>> {

@@ -3,11 +3,18 @@
 //! ```text
 //!  new: memories zeroed --> resize, write (any number of times) --> run: check, restore, rebuild the stack, admit?
 //! ```
+#![expect(
+    unsafe_code,
+    reason = "pages of memories that this has to itself come later"
+)]
 
 use std::error::Error as StdError;
+use std::io;
+use std::ops::Range;
 
 use wasmtime::Store;
 
+use super::missing::MissingPages;
 use super::runner::{Begin, Entry, GuestRunner};
 use crate::dirty::LiveMemory;
 use crate::engine::wasmtime::GuestInstance;
@@ -131,6 +138,21 @@ impl<T: 'static> ArrivingGuest<T> {
         let end = (end * page).min(bytes.len() as u64);
         // Pages that exist lie within the memory.
         Ok(&mut bytes[(first * page) as usize..end as usize])
+    }
+
+    /// Has pages of its memories come later, as [`MissingPages::watch`].
+    ///
+    /// # Errors
+    /// As for [`MissingPages::watch`].
+    pub fn watch_missing(
+        &mut self,
+        missing: &[Vec<Range<u64>>],
+        on_fault: impl FnMut(u32, u64, u32) + Send + 'static,
+    ) -> io::Result<MissingPages> {
+        let places = self.places();
+        // SAFETY: the memories lie there, and this has them to itself. Whoever runs the guest later looks at its
+        // memories only by touching them.
+        unsafe { MissingPages::watch(&places, missing, on_fault) }
     }
 
     /// Checks that the guest can go on here, as far as that can be known before its stack is rebuilt.

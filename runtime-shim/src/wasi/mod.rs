@@ -44,6 +44,7 @@ mod types;
 mod wire;
 
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,6 +153,14 @@ impl WasiBuilder {
     #[must_use]
     pub fn stdin(mut self, reader: Box<dyn Read + Send>) -> Self {
         self.stdio.set_stdin(reader);
+        self
+    }
+
+    /// Has the guest read its standard input from a descriptor of this process, such as a pipe's. A read that waits there
+    /// notices a stop request.
+    #[must_use]
+    pub fn stdin_descriptor(mut self, descriptor: OwnedFd) -> Self {
+        self.stdio.set_stdin_descriptor(descriptor);
         self
     }
 

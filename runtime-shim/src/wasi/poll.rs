@@ -218,7 +218,7 @@ fn time_status<'a>(clocks: &Clocks, clock: Clock, deadline: u64) -> Status<'a> {
     }
 }
 
-fn fd_status<'a>(table: &'a FdTable, stdio: &Stdio, fd: u32, flags: PollFlags) -> Status<'a> {
+fn fd_status<'a>(table: &'a FdTable, stdio: &'a Stdio, fd: u32, flags: PollFlags) -> Status<'a> {
     let descriptor = match table.get(fd) {
         Ok(descriptor) => descriptor,
         Err(error) => return Status::Ready(Event::failed(error)),

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::retry_on_intr;
 
@@ -34,6 +34,7 @@ enum Input {
     #[default]
     Empty,
     Inherited,
+    Descriptor(OwnedFd),
     Reader(Box<dyn Read + Send>),
 }
 
@@ -59,6 +60,10 @@ impl Stdio {
         self.input = Input::Reader(reader);
     }
 
+    pub(super) fn set_stdin_descriptor(&mut self, descriptor: OwnedFd) {
+        self.input = Input::Descriptor(descriptor);
+    }
+
     pub(super) fn set_stdout(&mut self, writer: Box<dyn Write + Send>) {
         self.output = Output::Writer(writer);
     }
@@ -68,8 +73,9 @@ impl Stdio {
     }
 
     /// The stream's descriptor in this process, if it has one: then it can be waited for.
-    pub(super) fn host(&self, name: StreamName) -> Option<BorrowedFd<'static>> {
+    pub(super) fn host(&self, name: StreamName) -> Option<BorrowedFd<'_>> {
         match (name, &self.input, &self.output, &self.error) {
+            (StreamName::Stdin, Input::Descriptor(descriptor), ..) => Some(descriptor.as_fd()),
             (StreamName::Stdin, Input::Inherited, ..) => Some(rustix::stdio::stdin()),
             (StreamName::Stdout, _, Output::Inherited, _) => Some(rustix::stdio::stdout()),
             (StreamName::Stderr, _, _, Output::Inherited) => Some(rustix::stdio::stderr()),
@@ -121,6 +127,7 @@ impl Stdio {
         match &mut self.input {
             Input::Empty => Ok(0),
             Input::Inherited => read(rustix::stdio::stdin(), bytes),
+            Input::Descriptor(descriptor) => read(descriptor, bytes),
             Input::Reader(reader) => Ok(reader.read(bytes)?),
         }
     }
