@@ -9,7 +9,7 @@ use wasm_migrate::wasi::{
     FilePolicy, ListedWasi, RestoreError, SECTION as WASI_SECTION, StandaloneFiles, WasiBuilder,
     WasiCtx,
 };
-use wasm_migrate::{HostError, HostState, HostStateError, SectionVersion, Sections};
+use wasm_migrate::{HostError, HostState, HostStateError, SectionVersion, Sections, abi};
 
 use crate::ship::Shipping;
 
@@ -97,6 +97,15 @@ impl Launch {
         }
         serde_json::from_slice(&section.bytes)
             .context("the snapshot does not say how its program was started")
+    }
+
+    /// Exports of a module that are to be called, in this order: a library is told to initialise itself before any other of its
+    /// exports is called.
+    pub(crate) fn entries_of(module: &wasmtime::Module, last: String) -> Vec<String> {
+        let mut entries = vec![abi::START.to_owned(), "_initialize".to_owned()];
+        entries.retain(|name| module.get_export(name).is_some() && *name != last);
+        entries.push(last);
+        entries
     }
 
     /// Exports that are still to be called when the one of this name has returned.

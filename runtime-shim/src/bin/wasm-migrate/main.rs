@@ -19,6 +19,7 @@ mod file_lock;
 mod file_options;
 mod fork;
 mod freeze;
+mod host;
 mod inspect;
 mod keys;
 mod launch;
@@ -29,6 +30,8 @@ mod memory_diff;
 mod memory_map;
 mod memory_view;
 mod module;
+#[cfg(feature = "nodes")]
+mod node;
 mod options;
 mod output;
 mod portability;
@@ -79,6 +82,28 @@ enum Command {
     Freeze(freeze::Arguments),
     Compile(compile::Arguments),
     Fork(fork::Arguments),
+    #[cfg(feature = "nodes")]
+    Serve(node::serve::Arguments),
+    #[cfg(feature = "nodes")]
+    Keys(node::keys_command::Arguments),
+    #[cfg(feature = "nodes")]
+    Submit(node::commands::SubmitArguments),
+    #[cfg(feature = "nodes")]
+    Ps(node::commands::PsArguments),
+    #[cfg(feature = "nodes")]
+    Logs(node::commands::LogsArguments),
+    #[cfg(feature = "nodes")]
+    Attach(node::commands::AttachArguments),
+    #[cfg(feature = "nodes")]
+    Move(node::move_command::MoveArguments),
+    #[cfg(feature = "nodes")]
+    Plan(node::move_command::PlanArguments),
+    #[cfg(feature = "nodes")]
+    Cancel(node::commands::CancelArguments),
+    #[cfg(feature = "nodes")]
+    Kill(node::commands::KillArguments),
+    #[cfg(feature = "nodes")]
+    Resolve(node::commands::ResolveArguments),
     Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -100,6 +125,28 @@ fn main() -> ExitCode {
         Command::Freeze(arguments) => freeze::freeze(&arguments),
         Command::Compile(arguments) => compile::compile(&arguments),
         Command::Fork(arguments) => fork::fork(&arguments),
+        #[cfg(feature = "nodes")]
+        Command::Serve(arguments) => node::serve::serve(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Keys(arguments) => node::keys_command::keys(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Submit(arguments) => node::commands::submit(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Ps(arguments) => node::commands::ps(&arguments),
+        #[cfg(feature = "nodes")]
+        Command::Logs(arguments) => node::commands::logs(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Attach(arguments) => node::commands::attach(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Move(arguments) => node::move_command::migrate(&arguments),
+        #[cfg(feature = "nodes")]
+        Command::Plan(arguments) => node::move_command::plan(&arguments),
+        #[cfg(feature = "nodes")]
+        Command::Cancel(arguments) => node::commands::cancel(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Kill(arguments) => node::commands::kill(arguments),
+        #[cfg(feature = "nodes")]
+        Command::Resolve(arguments) => node::commands::resolve(arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Man(arguments) => man::man(&arguments, Cli::command()),
         Command::Completions(arguments) => {

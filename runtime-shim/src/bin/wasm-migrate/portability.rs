@@ -24,20 +24,20 @@ pub(crate) struct PortabilityOptions {
     /// Make all NaNs that the guest computes the same on every processor (float code gets slower). A guest that was
     /// started so goes on so wherever it is resumed.
     #[arg(long, help_heading = "Portability")]
-    canonicalize_nans: bool,
+    pub(crate) canonicalize_nans: bool,
     /// Run relaxed SIMD operators the same on every processor. Without it, a guest that has some does not move to
     /// another kind of processor.
     #[arg(long, help_heading = "Portability")]
-    deterministic_relaxed_simd: bool,
+    pub(crate) deterministic_relaxed_simd: bool,
 }
 
 /// What a guest is compiled for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Processor {
     /// As `std::env::consts::ARCH` names it, or [`ANY_X86`].
-    architecture: String,
+    pub(crate) architecture: String,
     /// Does it multiply and add in one step? Relaxed operators then do.
-    fused_multiply_add: bool,
+    pub(crate) fused_multiply_add: bool,
     /// Are all NaNs made canonical?
     pub(crate) canonical_nans: bool,
     /// Do relaxed vector operators do the same everywhere?
@@ -46,11 +46,11 @@ pub(crate) struct Processor {
 
 /// What of a module depends on the processor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Dependence {
+pub(crate) struct Dependence {
     /// Has it operators that make NaNs?
-    makes_nans: bool,
+    pub(crate) makes_nans: bool,
     /// Has it relaxed vector operators?
-    is_relaxed: bool,
+    pub(crate) is_relaxed: bool,
 }
 
 impl Processor {
@@ -200,7 +200,7 @@ impl HostState for Processor {
 
 impl Dependence {
     /// Looks through all code of a module.
-    fn find(wasm: &[u8]) -> anyhow::Result<Self> {
+    pub(crate) fn find(wasm: &[u8]) -> anyhow::Result<Self> {
         let mut found = Self::default();
         for payload in Parser::new(0).parse_all(wasm) {
             if let Payload::CodeSectionEntry(body) = payload? {

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use wasm_migrate::abi;
 
 use crate::checkpoint_files::Newest;
 use crate::keys::ReadKeys;
@@ -55,21 +54,16 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let wasm = module::read(&path)?;
     let program = Program::load(path, &wasm, &host, processor)?;
     drop(wasm);
-    let has = |name: &str| program.guest.module().get_export(name).is_some();
     let prints_results = invoke.is_some();
     let last = invoke.unwrap_or_else(|| "_start".to_owned());
-    if !has(&last) {
+    if program.guest.module().get_export(&last).is_none() {
         anyhow::bail!(
             "`{}` exports no function `{last}`: give the export to call with --invoke",
             program.path.display()
         );
     }
-    // A library is told to initialise itself before any other of its exports is called.
-    let mut entries = vec![abi::START.to_owned(), "_initialize".to_owned()];
-    entries.retain(|name| has(name) && *name != last);
-    entries.push(last);
     let launch = Launch {
-        entries,
+        entries: Launch::entries_of(program.guest.module(), last),
         prints_results,
         dirs: host.dirs.clone(),
         args,

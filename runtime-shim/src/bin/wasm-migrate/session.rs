@@ -10,17 +10,18 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use indicatif::HumanBytes;
-use wasm_migrate::wasi::{self, Exit, WasiCtx};
+use wasm_migrate::wasi::{Exit, WasiCtx};
 use wasm_migrate::{
     Guest, GuestInstance, MemorySize, Migration, Outcome, Pacing, Snapshot, SnapshotChain,
     WriteOptions, Written,
 };
-use wasmtime::{Engine, Linker, Store, Trap, Val, ValType};
+use wasmtime::{Engine, Store, Trap, Val, ValType};
 
 use crate::checkpoint_files::CheckpointFiles;
 use crate::checkpoints::Checkpoints;
 use crate::compiler;
 use crate::engine_config::{self, HOST_STACK_BYTES};
+use crate::host::{self, Host};
 use crate::keys::LoadedKeys;
 use crate::launch::Launch;
 use crate::options::HostOptions;
@@ -33,7 +34,7 @@ use crate::terminal::{note, problem};
 use crate::triggers::{self, Reason, Reasons};
 
 /// Exit status after a trap, as from a process that aborts.
-const TRAPPED: u8 = 134;
+pub(crate) const TRAPPED: u8 = 134;
 /// Exit status after a snapshot: "try again later".
 pub(crate) const SNAPSHOT_WRITTEN: u8 = 75;
 
@@ -79,13 +80,6 @@ enum Ending {
     Ended(u8),
     /// It has not: it is in a snapshot, or elsewhere.
     Left(u8),
-}
-
-struct Host {
-    migration: Migration,
-    launch: Launch,
-    wasi: WasiCtx,
-    processor: Processor,
 }
 
 impl Program {
@@ -146,6 +140,7 @@ impl Session {
             launch,
             wasi,
             processor: program.processor.clone(),
+            streams: None,
         };
         let store = Store::new(program.guest.module().engine(), data);
         let profiler = host.profile.profiler();
@@ -228,14 +223,7 @@ impl Session {
     }
 
     fn run_here(mut self) -> anyhow::Result<ExitCode> {
-        let get: fn(&mut Host) -> &mut Migration = |host| &mut host.migration;
-        let mut linker = Linker::new(self.program.guest.module().engine());
-        Guest::add_to_linker(&mut linker, get)?;
-        wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi, get)
-            .map_err(anyhow::Error::from)?;
-        let instance = GuestInstance::new(&mut self.store, &linker, &self.program.guest, get)
-            .map_err(anyhow::Error::from)?
-            .with_host_states(|host| vec![&mut host.launch, &mut host.wasi, &mut host.processor]);
+        let instance = host::instantiate(&mut self.store, &self.program.guest)?;
         let ended = self.run_entries(&instance);
         self.warn_if_not_reached();
         if let Some(Err(error)) = self.profiler.take().map(Profiler::write) {

@@ -1,0 +1,80 @@
+//! Checkpoints of jobs: what a job goes on from if its node's process ends. Memory is copied while the guest runs, between two
+//! short stops, if the kernel tells which pages were written meanwhile; else while it stands still.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use wasm_migrate::live::{LiveGuest, StopError};
+use wasm_migrate::{
+    ChangedPages, Compression, MemoryContents, MemorySize, MemoryView, Snapshot, WriteOptions,
+};
+
+use super::directory::{self, Directory};
+use super::job::Job;
+
+/// How long a guest is waited for that is in a host function.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Writes a checkpoint of a running job. A job that has come to its end needs none: its end is on disk.
+pub(crate) fn checkpoint(directory: &Directory, job: &Job) -> anyhow::Result<()> {
+    let Some(guest) = job.guest() else {
+        return job.wait_until_ended();
+    };
+    let snapshot = match copy(job, &guest) {
+        Err(_) if job.guest().is_none() => return job.wait_until_ended(),
+        copied => copied?,
+    };
+    job.streams().sync().context("its output")?;
+    let options = WriteOptions {
+        compression: Compression::Zstd(1),
+        ..WriteOptions::default()
+    };
+    snapshot.write(&directory.checkpoint(&job.id), options)?;
+    Ok(())
+}
+
+/// The guest as it was at one moment.
+fn copy(job: &Job, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryContents>> {
+    let mut copied = None;
+    if job.tracker.is_quick() {
+        let before = job.tracker.ask(guest, false)?;
+        let contents: std::io::Result<Vec<_>> =
+            before.places.iter().map(|one| one.copy()).collect();
+        // What cannot be copied so is copied while the guest stands still.
+        copied = contents.ok();
+    }
+    let stopped = guest.stop(Some(PATIENCE)).map_err(anyhow::Error::from)?;
+    let memories = stopped.memories();
+    let contents = match copied {
+        Some(contents) => bring_up_to_date(job, contents, &memories)?,
+        None => memories.iter().copied().map(MemoryContents::copy).collect(),
+    };
+    let snapshot: Snapshot<MemorySize> = stopped.snapshot().clone();
+    drop(memories);
+    stopped.go_on();
+    Ok(snapshot.with_memories(contents))
+}
+
+fn bring_up_to_date(
+    job: &Job,
+    mut contents: Vec<MemoryContents>,
+    memories: &[MemoryView<'_>],
+) -> anyhow::Result<Vec<MemoryContents>> {
+    let written = job.tracker.ask_stopped(memories)?;
+    for (memory, set) in &written {
+        let at = *memory as usize;
+        let pages = set.runs().flat_map(|(first, count)| first..first + count);
+        contents[at].apply(&ChangedPages::copy(memories[at], pages));
+    }
+    Ok(contents)
+}
+
+/// Removes a job's checkpoint.
+pub(crate) fn forget(directory: &Directory, job: &Job) -> std::io::Result<()> {
+    directory::remove(&directory.checkpoint(&job.id))
+}
+
+/// Did the guest end instead of stopping?
+pub(crate) fn has_ended(error: &StopError) -> bool {
+    matches!(error, StopError::Ended)
+}
