@@ -29,8 +29,20 @@ pub struct GuestSample {
     pub working_set: Vec<DirtySample>,
     /// Bytes that a page takes on average when packed, by what was sent, or by a sample of pages.
     pub packed_page_bytes: f64,
+    /// Seconds that a page takes on the way however fast the link is: reading, packing, putting in place.
+    pub page_seconds: f64,
     /// Bytes of the state without memory.
     pub state_bytes: u64,
+}
+
+impl GuestSample {
+    /// Time that so many pages take, packed, without the round trip; none if the bandwidth is unknown. Packing and sending overlap.
+    #[must_use]
+    pub fn time_of_pages(&self, pages: f64, link: &LinkEstimate) -> Option<Duration> {
+        let on_link = link.time_of(pages * self.packed_page_bytes)?;
+        let beside = Duration::try_from_secs_f64(pages * self.page_seconds).ok()?;
+        Some(on_link.max(beside))
+    }
 }
 
 /// How many pages a guest wrote in a time.
@@ -113,8 +125,8 @@ pub fn pause(
     link: &LinkEstimate,
     fixed_pause: Duration,
 ) -> Option<Duration> {
-    let bytes = pages * guest.packed_page_bytes + guest.state_bytes as f64;
-    Some(fixed_pause + link.time_of(bytes)? + link.round_trip().mul_f64(1.5))
+    let sending = guest.time_of_pages(pages, link)? + link.time_of(guest.state_bytes as f64)?;
+    Some(fixed_pause + sending + link.round_trip().mul_f64(1.5))
 }
 
 /// What to do after a round.
@@ -145,8 +157,8 @@ pub fn decide(goals: &Goals, now: &Measurements<'_>) -> Decision {
         return Decision::Stop;
     }
     let round_time = link.round_trip()
-        + link
-            .time_of(dirty * guest.packed_page_bytes)
+        + guest
+            .time_of_pages(dirty, link)
             .expect("the bandwidth is known");
     let working_set = WorkingSet::new(guest);
     let left = working_set.pages_after(round_time);

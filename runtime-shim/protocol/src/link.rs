@@ -14,6 +14,9 @@ const TELLING_BYTES: u64 = 4096;
 /// Weight of a new measurement against those before.
 const NEW_WEIGHT: f64 = 0.6;
 
+/// Less time than this, beside what getting up to speed takes, does not tell a link's bandwidth.
+const FIRST_TELLING: Duration = Duration::from_millis(50);
+
 /// What is known of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LinkEstimate {
@@ -40,12 +43,16 @@ impl LinkEstimate {
     }
 
     /// The first bytes on a link were answered after a time. The link was getting up to speed meanwhile, which takes round
-    /// trips that say nothing of its bandwidth.
-    pub fn saw_first_bytes(&mut self, bytes: u64, time: Duration) {
+    /// trips that say nothing of its bandwidth. Answers whether there was enough time beside those to tell.
+    pub fn saw_first_bytes(&mut self, bytes: u64, time: Duration) -> bool {
         let windows = (bytes as f64 / FIRST_WINDOW_BYTES + 1.0).log2().ceil();
         let waiting = self.round_trip().mul_f64(windows.max(1.0));
-        let time = time.saturating_sub(waiting).max(Duration::from_micros(200));
-        self.heard_bandwidth(bytes as f64 / time.as_secs_f64());
+        let telling = time.saturating_sub(waiting);
+        let is_telling = telling >= FIRST_TELLING;
+        // No less than this, at any rate.
+        let time = if is_telling { telling } else { time };
+        self.heard_bandwidth(bytes as f64 / time.max(Duration::from_micros(1)).as_secs_f64());
+        is_telling
     }
 
     /// So many bytes were sent and answered in a time.
@@ -108,9 +115,18 @@ mod tests {
     fn a_slow_start_is_not_taken_for_a_slow_link() {
         let mut link = LinkEstimate::default();
         link.saw_round_trip(Duration::from_millis(90));
-        // Four round trips to get up to speed, and 10 ms of sending at 12.5 MB/s.
-        link.saw_first_bytes(125_000, Duration::from_millis(4 * 90 + 10));
+        // Four round trips to get up to speed, and 100 ms of sending at 1.25 MB/s.
+        let is_telling = link.saw_first_bytes(125_000, Duration::from_millis(4 * 90 + 100));
         let found = link.bandwidth_bytes_per_second.unwrap();
-        assert!((found / 12.5e6 - 1.0).abs() < 0.01, "{found}");
+        assert!(
+            is_telling && (found / 1.25e6 - 1.0).abs() < 0.01,
+            "{found}"
+        );
+        // What took hardly longer than getting up to speed says no more than that it is so fast.
+        let mut link = LinkEstimate::default();
+        link.saw_round_trip(Duration::from_millis(90));
+        assert!(!link.saw_first_bytes(125_000, Duration::from_millis(4 * 90 + 10)));
+        let found = link.bandwidth_bytes_per_second.unwrap();
+        assert!(found < 0.4e6, "{found}");
     }
 }

@@ -141,7 +141,7 @@ fn predict_mode(input: &PlanInput, mode: Mode) -> Option<Prediction> {
         bytes += map_bytes;
         let downtime = pause(0.0, guest, link, goals.fixed_pause)? + link.time_of(map_bytes)?;
         // Pages begin to follow with the state, while the destination is asked to commit.
-        let pushing = (link.time_of(rest_bytes)? + round_trip).max(round_trip.mul_f64(2.0));
+        let pushing = (guest.time_of_pages(copied.dirty, link)? + round_trip).max(round_trip.mul_f64(2.0));
         total += downtime.saturating_sub(round_trip.mul_f64(1.5)) + pushing;
         downtime
     } else {
@@ -187,7 +187,7 @@ fn copy_rounds(guest: &GuestSample, link: &LinkEstimate, goals: &Goals) -> Optio
         switches: false,
     };
     while copied.rounds < FORESEEN_ROUNDS {
-        let time = link.time_of(round_pages * guest.packed_page_bytes)? + link.round_trip();
+        let time = guest.time_of_pages(round_pages, link)? + link.round_trip();
         copied.rounds += 1;
         copied.pages += round_pages;
         copied.time += time;

@@ -57,6 +57,8 @@ const LEAST_KERNEL_PAGE: u32 = 4 << 10;
 const MOST_KERNEL_PAGE: u32 = 64 << 10;
 /// Number of the ping that ends a probe; others measure round trips.
 const PROBE_PONG: u32 = 0;
+/// How much larger a second probe is, where the first says little.
+const PROBE_GROWTH: u64 = 8;
 
 /// The source's machine. Inputs and messages go in with the time at which they come, which never goes back; actions come out of
 /// [`Source::poll_action`] and are to be carried out before anything else goes in.
@@ -85,7 +87,8 @@ pub struct Source {
     downtime: Option<Duration>,
     /// When the last ping left, and its number.
     ping: Option<(u32, Duration)>,
-    probe_sent_at: Option<Duration>,
+    /// Bytes that were sent to measure the link, and when.
+    probe: Option<(u64, Duration)>,
     pages_sent: u64,
     bytes_sent: u64,
     /// Why it stays, once that is clear.
@@ -223,7 +226,7 @@ impl Source {
             stopped_at: None,
             downtime: None,
             ping: None,
-            probe_sent_at: None,
+            probe: None,
             pages_sent: 0,
             bytes_sent: 0,
             stay: None,

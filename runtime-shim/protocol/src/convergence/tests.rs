@@ -31,6 +31,7 @@ fn guest(dirty_pages: u64, rate: u64) -> GuestSample {
             interval: Duration::from_secs(1),
         }],
         packed_page_bytes: 4096.0,
+        page_seconds: 0.0,
         state_bytes: 10_000,
     }
 }

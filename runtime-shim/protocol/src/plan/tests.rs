@@ -32,6 +32,7 @@ fn guest(mebibytes: u64, packed_page_bytes: f64, working_set: &[(u64, u64)]) -> 
         dirty_pages: 0,
         working_set: working_set.iter().map(sample).collect(),
         packed_page_bytes,
+        page_seconds: 0.0,
         state_bytes: 20_000,
     }
 }

@@ -20,7 +20,7 @@ impl Source {
         if !self.is_chosen {
             let Some(guest) = &self.guest else { return };
             // Without a bandwidth a round shows it.
-            if self.probe_sent_at.is_some() && self.estimate.bandwidth_bytes_per_second.is_none() {
+            if self.probe.is_some() {
                 return;
             }
             let goals = self.goals();

@@ -140,12 +140,14 @@ impl Source {
         self.await_answer(now, self.config.timeouts.silence);
         if self.config.probe_bytes > 0 {
             // While the destination decides; it costs no time of its own.
-            self.probe_sent_at = Some(now);
-            self.actions.push_back(SourceAction::SendProbe {
-                bytes: self.config.probe_bytes,
-            });
+            self.send_probe(now, self.config.probe_bytes);
         }
         self.report();
+    }
+
+    fn send_probe(&mut self, now: Duration, bytes: u64) {
+        self.probe = Some((bytes, now));
+        self.actions.push_back(SourceAction::SendProbe { bytes });
     }
 
     /// Both sides know where they are.
@@ -190,7 +192,7 @@ impl Source {
         self.link.state = LinkState::Down;
         self.timers.clear(Timer::Silence);
         self.timers.clear(Timer::AskAgain);
-        self.probe_sent_at = None;
+        self.probe = None;
         self.ping = None;
         self.pushing.link_lost();
         match self.phase {
@@ -288,12 +290,18 @@ impl Source {
 
     pub(super) fn ponged(&mut self, now: Duration, number: u32) {
         if number == PROBE_PONG {
-            if let Some(sent_at) = self.probe_sent_at.take() {
-                let time = now.saturating_sub(sent_at);
-                self.estimate.saw_first_bytes(self.config.probe_bytes, time);
-                if self.phase == Phase::Choosing {
-                    self.choose(now);
-                }
+            let Some((bytes, sent_at)) = self.probe.take() else {
+                return;
+            };
+            let time = now.saturating_sub(sent_at);
+            if bytes != self.config.probe_bytes {
+                self.estimate.saw_bytes(bytes, time);
+            } else if !self.estimate.saw_first_bytes(bytes, time) {
+                // They took hardly longer than any would.
+                return self.send_probe(now, bytes * PROBE_GROWTH);
+            }
+            if self.phase == Phase::Choosing {
+                self.choose(now);
             }
         } else if let Some((expected, sent_at)) = self.ping
             && expected == number

@@ -219,6 +219,7 @@ impl World {
                 interval,
             }],
             packed_page_bytes: PACKED_BYTES as f64,
+            page_seconds: 0.0,
             state_bytes: 8,
         }
     }

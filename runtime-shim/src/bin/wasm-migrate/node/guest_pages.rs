@@ -39,6 +39,7 @@ pub(crate) struct GuestPages {
     round_began: Option<Instant>,
     first_samples: Vec<DirtySample>,
     packed_page_bytes: f64,
+    page_seconds: f64,
     state_bytes: u64,
 }
 
@@ -62,6 +63,7 @@ impl GuestPages {
             round_began: None,
             first_samples: Vec::new(),
             packed_page_bytes: 0.0,
+            page_seconds: 0.0,
             state_bytes: 0,
         }
     }
@@ -89,6 +91,7 @@ impl GuestPages {
             dirty_pages,
             working_set,
             packed_page_bytes: self.packed_page_bytes,
+            page_seconds: self.page_seconds,
             state_bytes: self.state_bytes,
         })
     }
@@ -106,7 +109,7 @@ impl GuestPages {
             let set = nonzero_pages(place)?;
             self.pending.entry(memory).or_default().union_with(&set);
         }
-        self.packed_page_bytes = self.sample()?;
+        (self.packed_page_bytes, self.page_seconds) = self.sample()?;
         if self.job.tracker.is_quick() {
             self.update()?;
             let mut written = PageBitmaps::new();
@@ -133,8 +136,9 @@ impl GuestPages {
         Ok(written.pages)
     }
 
-    /// Bytes that a page takes, by a sample of them.
-    fn sample(&self) -> anyhow::Result<f64> {
+    /// Bytes and seconds that a page takes, by a sample of them.
+    fn sample(&self) -> anyhow::Result<(f64, f64)> {
+        let began = Instant::now();
         let total = count_pages(&self.pending);
         let step = (total / SAMPLE_PAGES).max(1);
         let mut runs = Vec::new();
@@ -152,10 +156,14 @@ impl GuestPages {
             }
         }
         if runs.is_empty() {
-            return Ok(0.0);
+            return Ok((0.0, 0.0));
         }
         let packed = PagePacker::new(0).pack(&runs, &contents, Packing::Zstd(1), Basis::Nothing);
-        Ok(packed.bytes.len() as f64 / runs.len() as f64)
+        let pages = runs.len() as f64;
+        Ok((
+            packed.bytes.len() as f64 / pages,
+            began.elapsed().as_secs_f64() / pages,
+        ))
     }
 
     /// Begins a round, of a guest that runs or, at last, stands still.

@@ -240,9 +240,12 @@ impl Way {
         let (sender, mut ready) = mpsc::channel(AHEAD);
         let is_slow = bandwidth.is_some_and(|bandwidth| bandwidth < SLOW_BANDWIDTH);
         let most = if is_slow { SLOW_PAGES } else { FAST_PAGES };
+        let link = self.sender.clone();
         let packing = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
             for runs in batches(&pages, most) {
+                // What rounds before came to may have been the processor's doing, not the link's.
+                let bandwidth = link.bandwidth().or(bandwidth);
                 let packed = packer.pack(&runs, &places, Basis::Sent, bandwidth)?;
                 // The link is lost: what was packed last may be unknown there, and goes again as such.
                 if sender.blocking_send((runs, packed)).is_err() {
@@ -284,6 +287,7 @@ impl Way {
             places,
             bandwidth,
         } = pages;
+        let bandwidth = self.sender.bandwidth().or(bandwidth);
         let packed = tokio::task::block_in_place(|| {
             let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
             packer.pack(&runs, &places, Basis::Nothing, bandwidth)
