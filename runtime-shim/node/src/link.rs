@@ -138,14 +138,6 @@ impl Link {
         }
     }
 
-    /// Bytes a second that the transport believes the way can take, if it has an opinion: what may be under way for each
-    /// round trip. It holds also while less is sent.
-    #[must_use]
-    pub fn bandwidth(&self) -> Option<f64> {
-        let path = self.shared.quic.as_ref()?.stats().path;
-        Some(path.cwnd as f64 / path.rtt.as_secs_f64().max(1e-6))
-    }
-
     /// Who is on the other side.
     #[must_use]
     pub fn peer(&self) -> &Peer {
@@ -224,6 +216,14 @@ impl LinkSender {
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         self.shared.quic.as_ref().map(quinn::Connection::rtt)
+    }
+
+    /// Bytes a second that the transport believes the way can take, if it has an opinion: what may be under way for each
+    /// round trip. It holds also while less is sent.
+    #[must_use]
+    pub fn bandwidth(&self) -> Option<f64> {
+        let path = self.shared.quic.as_ref()?.stats().path;
+        Some(path.cwnd as f64 / path.rtt.as_secs_f64().max(1e-6))
     }
 
     /// Who is on the other side.

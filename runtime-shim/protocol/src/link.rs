@@ -118,10 +118,7 @@ mod tests {
         // Four round trips to get up to speed, and 100 ms of sending at 1.25 MB/s.
         let is_telling = link.saw_first_bytes(125_000, Duration::from_millis(4 * 90 + 100));
         let found = link.bandwidth_bytes_per_second.unwrap();
-        assert!(
-            is_telling && (found / 1.25e6 - 1.0).abs() < 0.01,
-            "{found}"
-        );
+        assert!(is_telling && (found / 1.25e6 - 1.0).abs() < 0.01, "{found}");
         // What took hardly longer than getting up to speed says no more than that it is so fast.
         let mut link = LinkEstimate::default();
         link.saw_round_trip(Duration::from_millis(90));

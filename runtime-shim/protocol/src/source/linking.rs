@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use super::{LinkId, PROBE_PONG, Phase, RoundStep, Source, SourceAction, Stay, Timer};
+use super::{
+    LinkId, PROBE_GROWTH, PROBE_PONG, Phase, RoundStep, Source, SourceAction, Stay, Timer,
+};
 use crate::message::{Rejoin, Rejoined, SourceMessage, SourcePhase};
 use crate::ownership::{SourceEvent, SourceStep};
 use crate::received::{PageSet, decode_sets};
