@@ -12,12 +12,12 @@
 //!                                                                   the guest stops
 //!   Pages*, RoundEnd | PageMap   bulk---------->                    (post-copy sends the map of what will follow)
 //!   StatePiece*, StateEnd ----bulk------------->
-//!   Push*                     bulk              (post-copy: at once)
 //!         <-------------------control---------- Prepared | Failed
 //!   Commit -------------------control--------->                     journal says Committing before, Arrived after
 //!         <-------------------control---------- Running             the guest runs there
 //!         <-------------------demand----------- Demand              (post-copy)
 //!   Answer -------------------demand----------->
+//!   Push* --------------------bulk------------->                    (post-copy)
 //!   PushEnd ------------------bulk------------->
 //!         <-------------------control---------- AllReceived
 //!         <-------------------control---------- Durable             its first checkpoint is on disk there

@@ -140,10 +140,8 @@ fn predict_mode(input: &PlanInput, mode: Mode) -> Option<Prediction> {
         let map_bytes = guest.touched_pages as f64 / PAGES_PER_MAP_BYTE;
         bytes += map_bytes;
         let downtime = pause(0.0, guest, link, goals.fixed_pause)? + link.time_of(map_bytes)?;
-        // Pages begin to follow with the state, while the destination is asked to commit.
-        let pushing =
-            (guest.time_of_pages(copied.dirty, link)? + round_trip).max(round_trip.mul_f64(2.0));
-        total += downtime.saturating_sub(round_trip.mul_f64(1.5)) + pushing;
+        // Pages begin to follow when the source has heard that the guest runs.
+        total += downtime + round_trip + guest.time_of_pages(copied.dirty, link)?;
         downtime
     } else {
         let downtime = pause(copied.dirty, guest, link, goals.fixed_pause)?;

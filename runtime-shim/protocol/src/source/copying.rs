@@ -227,9 +227,7 @@ impl Source {
         });
         self.phase = Phase::Preparing;
         self.await_answer(now, self.config.timeouts.silence);
-        // Pages go while the destination rebuilds the guest.
         self.pushing.open();
-        self.pump();
         self.report();
     }
 

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Source, SourceAction};
+use super::{Phase, Source, SourceAction};
 use crate::ids::{PAGE_BYTES, PageRun};
 use crate::message::{BulkMessage, Channel};
 use crate::push_order::PushOrder;
@@ -244,7 +244,10 @@ impl Source {
     pub(super) fn pump(&mut self) {
         self.answer_demands();
         let pushing = &mut self.pushing;
-        let is_idle = pushing.order.is_some() && !pushing.is_bulk_busy && !pushing.is_end_sent;
+        // Until the guest runs there, what hands it over would wait behind them on the way.
+        let is_time = self.phase == Phase::Handed;
+        let is_idle =
+            is_time && pushing.order.is_some() && !pushing.is_bulk_busy && !pushing.is_end_sent;
         if !is_idle || self.link.joined().is_none() {
             return;
         }
