@@ -46,6 +46,7 @@ class Move:
     total: float
     downtime: float
     bytes: int
+    pages: int
     rounds: int
     phases: dict
     cpu: float
@@ -191,7 +192,7 @@ class Nodes:
             raise Failure(f"{job} was not moved by {strategy}: {process.stderr.read().strip()}")
         downtime = last["downtime"] or {"secs": 0, "nanos": 0}
         return Move(total=total or time.time() - began, downtime=downtime["secs"] + downtime["nanos"] / 1e9,
-                    bytes=last["bytes_sent"], rounds=last["round"], phases=phases, cpu=self.cpu() - cpu, rss=self.peak(),
+                    bytes=last["bytes_sent"], pages=last["pages_sent"], rounds=last["round"], phases=phases, cpu=self.cpu() - cpu, rss=self.peak(),
                     chosen=last["mode"])
 
 

@@ -112,6 +112,10 @@ pub enum Decision {
 const PROGRESS: f64 = 0.9;
 /// A pause that is so near to the shortest possible is good enough.
 const NEAR_LEAST: f64 = 1.1;
+/// A pause that is within the target is shortened by a round that takes no longer than the target, if it has so much to lose
+const WORTH_A_ROUND: Duration = Duration::from_millis(5);
+/// and if the round leaves no more than this share of the pages.
+const WORTHWHILE: f64 = 0.5;
 /// A guest is never slowed down further.
 const LEAST_SHARE: f64 = 0.05;
 /// Of the pages that the link takes, a guest that is slowed down shall write so many.
@@ -153,15 +157,23 @@ pub fn decide(goals: &Goals, now: &Measurements<'_>) -> Decision {
     // A link that is too long for the target is no reason for rounds without end.
     let least_pause = pause_with(0.0).expect("the bandwidth is known");
     let target = goals.downtime_target.max(least_pause.mul_f64(NEAR_LEAST));
-    if pause_now <= target {
-        return Decision::Stop;
-    }
     let round_time = link.round_trip()
         + guest
             .time_of_pages(dirty, link)
             .expect("the bandwidth is known");
     let working_set = WorkingSet::new(guest);
     let left = working_set.pages_after(round_time);
+    if pause_now <= target {
+        let spare = pause_now.saturating_sub(least_pause);
+        let is_short = round_time <= target && *rounds < goals.most_rounds;
+        // It costs little, and pauses are not foreseen exactly.
+        let is_worth_it = spare > WORTH_A_ROUND && is_short && left <= dirty * WORTHWHILE;
+        return if is_worth_it {
+            Decision::AnotherRound
+        } else {
+            Decision::Stop
+        };
+    }
     let is_stuck = left > dirty * PROGRESS
         && (*rounds < 2 || dirty > *last_round_pages as f64 * PROGRESS)
         || *rounds >= goals.most_rounds;
