@@ -207,7 +207,7 @@ def measure(nodes, workload, strategies, repetitions, tell):
     cells = {}
     for strategy in strategies:
         plan = nodes.plan(place, other, workload.name, strategy)
-        mode = plan["chosen"] if strategy == "auto" else strategy.capitalize()
+        mode = plan["chosen"] if strategy == "auto" else strategy
         predicted = next((one for one in plan["predictions"] if one["mode"] == mode), None)
         cells[strategy] = Cell(nodes.lab.profile.name, workload.name, strategy, plan=plan, predicted=predicted or {})
     for _ in range(repetitions):

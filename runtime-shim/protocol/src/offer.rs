@@ -22,6 +22,7 @@ use crate::ids::{Digest, JobId, NodeName, PAGE_BYTES};
 
 /// How a guest moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// It stops, all goes, it runs.
     Stop,

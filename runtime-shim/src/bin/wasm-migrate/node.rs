@@ -72,7 +72,8 @@ pub(crate) struct Node {
     dialler: Dialler,
     jobs: Mutex<BTreeMap<JobId, Arc<Job>>>,
     departures: Mutex<BTreeMap<JobId, Departure>>,
-    arrivals: Mutex<BTreeMap<JobId, UnboundedSender<DestinationEvent>>>,
+    /// With their sources.
+    arrivals: Mutex<BTreeMap<JobId, (NodeName, UnboundedSender<DestinationEvent>)>>,
     /// Jobs on their way here.
     arriving: Mutex<BTreeSet<JobId>>,
     compiled: Mutex<Modules>,
@@ -138,7 +139,7 @@ impl Node {
 
     pub(crate) fn arrivals(
         &self,
-    ) -> MutexGuard<'_, BTreeMap<JobId, UnboundedSender<DestinationEvent>>> {
+    ) -> MutexGuard<'_, BTreeMap<JobId, (NodeName, UnboundedSender<DestinationEvent>)>> {
         lock(&self.arrivals)
     }
 
@@ -277,14 +278,24 @@ impl Node {
     }
 
     /// A new link to a node.
-    pub(crate) async fn link_to(&self, node: &NodeName) -> anyhow::Result<Link> {
-        let address = self.address_of(node)?;
+    pub(crate) async fn link_to(
+        &self,
+        node: &NodeName,
+        address: Option<&str>,
+    ) -> anyhow::Result<Link> {
+        let address =
+            address.map_or_else(|| self.address_of(node), |address| Ok(address.to_owned()))?;
         Ok(self.dialler.link(&address, Some(node)).await?)
     }
 
     /// A stream for requests to a node.
-    pub(crate) async fn command_to(&self, node: &NodeName) -> anyhow::Result<CommandStream> {
-        let address = self.address_of(node)?;
+    pub(crate) async fn command_to(
+        &self,
+        node: &NodeName,
+        address: Option<&str>,
+    ) -> anyhow::Result<CommandStream> {
+        let address =
+            address.map_or_else(|| self.address_of(node), |address| Ok(address.to_owned()))?;
         Ok(self.dialler.command(&address, Some(node)).await?)
     }
 

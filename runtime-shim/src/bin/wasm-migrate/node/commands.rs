@@ -315,11 +315,10 @@ async fn tell(
         false => Request::Output(question.clone()),
     };
     send(&mut writer, &request).await?;
-    let (tell_ready, ready) = tokio::sync::oneshot::channel();
-    let mut tell_ready = Some(tell_ready);
+    let (taken, heard) = tokio::sync::watch::channel(None);
     let sending = async {
         match input {
-            Some(input) => input.forward(ready.await?, &mut writer).await,
+            Some(input) => input.forward(heard, &mut writer).await,
             None => std::future::pending().await,
         }
     };
@@ -349,10 +348,7 @@ async fn tell(
                 ));
                 *known = Some(next);
             }
-            Some(Reply::InputAt(at)) => {
-                // Nobody waits for it who has no input.
-                let _ = tell_ready.take().map(|tell| tell.send(at));
-            }
+            Some(Reply::InputAt(at)) => _ = taken.send_replace(Some(at)),
             Some(Reply::End) => return Ok(Told::Over(ExitCode::SUCCESS)),
             Some(Reply::Ended(ended)) => {
                 if let Some(reason) = &ended.reason {

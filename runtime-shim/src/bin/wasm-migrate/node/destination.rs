@@ -30,6 +30,9 @@ use super::{Node, durable, offers};
 use crate::launch::Launch;
 use crate::portability::PortabilityOptions;
 
+/// How long an arrival that is void may take to end.
+const SUPERSEDE_PATIENCE: Duration = Duration::from_secs(5);
+
 struct Driver {
     node: Arc<Node>,
     job: JobId,
@@ -57,6 +60,7 @@ pub(crate) async fn offered(
     let Message::Source(SourceMessage::Offer(offer)) = envelope.message else {
         return Ok(false);
     };
+    supersede(node, peer, &offer.job).await;
     if let Err(refusal) = take(node, peer, link, sender, (migration, epoch), *offer) {
         log::info!("a job that {} offered is not taken: {refusal}", peer.name);
         let refused = Message::Destination(DestinationMessage::Refused(refusal));
@@ -64,6 +68,19 @@ pub(crate) async fn offered(
         return Ok(false);
     }
     Ok(true)
+}
+
+/// A source that offers a job anew has given up what it offered before, by its own journal: after a restart it knows of nothing else.
+async fn supersede(node: &Node, peer: &Peer, job: &JobId) {
+    let earlier = node.arrivals().get(job).cloned();
+    let Some((source, events)) = earlier.filter(|(source, _)| super::is_peer(peer, source)) else {
+        return;
+    };
+    log::info!("{source} offers job {job} anew");
+    // Too late once the guest may run here, and then the offer is refused.
+    let _ = events.send(Event::Input(DestinationInput::Cancel));
+    // It is done at once, or never.
+    let _ = tokio::time::timeout(SUPERSEDE_PATIENCE, events.closed()).await;
 }
 
 fn take(
@@ -163,7 +180,8 @@ fn drive(
         source.clone(),
         Machine::Destination(events.clone()),
     );
-    node.arrivals().insert(job.clone(), events.clone());
+    let arriving = (source.clone(), events.clone());
+    node.arrivals().insert(job.clone(), arriving);
     let driver = Driver {
         node: Arc::clone(node),
         job,
@@ -337,7 +355,7 @@ impl Driver {
         let (node, events) = (Arc::clone(&self.node), self.events.clone());
         let (source, migration) = (self.source.clone(), self.machine.migration());
         tokio::spawn(async move {
-            match node.link_to(&source).await {
+            match node.link_to(&source, None).await {
                 Ok(link) => links::attach(&node, link, Some(migration)),
                 Err(error) => {
                     let failed = DestinationInput::DialFailed(format!("{error:#}"));
@@ -466,7 +484,9 @@ impl Driver {
         let (job, events) = (Arc::clone(arrival.job()), self.events.clone());
         let directory = self.node.hosting.directory.clone();
         tokio::task::spawn_blocking(move || {
-            let input = match durable::checkpoint(&directory, &job) {
+            let written = job.claim();
+            let written = written.and_then(|claim| durable::checkpoint(&directory, &job, &claim));
+            let input = match written {
                 Ok(()) => DestinationInput::MadeDurable,
                 Err(error) => {
                     log::warn!("job {} cannot be made durable yet: {error:#}", job.id);

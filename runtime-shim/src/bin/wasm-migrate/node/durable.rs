@@ -11,16 +11,17 @@ use wasm_migrate::{
 
 use super::directory::{self, Directory};
 use super::job::Job;
+use super::tracking::Claim;
 
 /// How long a guest is waited for that is in a host function.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes a checkpoint of a running job. A job that has come to its end needs none: its end is on disk.
-pub(crate) fn checkpoint(directory: &Directory, job: &Job) -> anyhow::Result<()> {
+pub(crate) fn checkpoint(directory: &Directory, job: &Job, claim: &Claim) -> anyhow::Result<()> {
     let Some(guest) = job.guest() else {
         return job.wait_until_ended();
     };
-    let snapshot = match copy(job, &guest) {
+    let snapshot = match copy(claim, &guest) {
         Err(_) if job.guest().is_none() => return job.wait_until_ended(),
         copied => copied?,
     };
@@ -34,10 +35,10 @@ pub(crate) fn checkpoint(directory: &Directory, job: &Job) -> anyhow::Result<()>
 }
 
 /// The guest as it was at one moment.
-fn copy(job: &Job, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryContents>> {
+fn copy(claim: &Claim, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryContents>> {
     let mut copied = None;
-    if job.tracker.is_quick() {
-        let before = job.tracker.ask(guest, false)?;
+    if claim.is_quick() {
+        let before = claim.ask(guest, false)?;
         let contents: std::io::Result<Vec<_>> =
             before.places.iter().map(|one| one.copy()).collect();
         // What cannot be copied so is copied while the guest stands still.
@@ -46,7 +47,7 @@ fn copy(job: &Job, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryContents>
     let stopped = guest.stop(Some(PATIENCE)).map_err(anyhow::Error::from)?;
     let memories = stopped.memories();
     let contents = match copied {
-        Some(contents) => bring_up_to_date(job, contents, &memories)?,
+        Some(contents) => bring_up_to_date(claim, contents, &memories)?,
         None => memories.iter().copied().map(MemoryContents::copy).collect(),
     };
     let snapshot: Snapshot<MemorySize> = stopped.snapshot().clone();
@@ -56,11 +57,11 @@ fn copy(job: &Job, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryContents>
 }
 
 fn bring_up_to_date(
-    job: &Job,
+    claim: &Claim,
     mut contents: Vec<MemoryContents>,
     memories: &[MemoryView<'_>],
 ) -> anyhow::Result<Vec<MemoryContents>> {
-    let written = job.tracker.ask_stopped(memories)?;
+    let written = claim.ask_stopped(memories)?;
     for (memory, set) in &written {
         let at = *memory as usize;
         let pages = set.runs().flat_map(|(first, count)| first..first + count);

@@ -7,7 +7,6 @@
 //! stop, post-copy     what is pending will follow; it stays pending until the guest is gone
 //! ```
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasm_migrate::live::{LiveGuest, StoppedGuest};
@@ -17,7 +16,7 @@ use wasm_migrate_protocol::pages::{Basis, Packing, PagePacker};
 use wasm_migrate_protocol::received::{PageBitmap, PageBitmaps, count_pages};
 use wasm_migrate_protocol::{PAGE_BYTES, PageRun};
 
-use super::job::Job;
+use super::tracking::Claim;
 
 const PAGE: usize = PAGE_BYTES as usize;
 /// Pages that are looked at, at once.
@@ -29,7 +28,8 @@ const FIRST_INTERVALS: [Duration; 2] = [Duration::from_millis(20), Duration::fro
 
 /// The pages of one guest during one migration.
 pub(crate) struct GuestPages {
-    job: Arc<Job>,
+    /// Nobody else asks meanwhile.
+    claim: Claim,
     guest: LiveGuest,
     places: Vec<LiveMemory>,
     pending: PageBitmaps,
@@ -52,9 +52,9 @@ pub(crate) struct Round {
 }
 
 impl GuestPages {
-    pub(crate) fn new(job: Arc<Job>, guest: LiveGuest) -> Self {
+    pub(crate) fn new(claim: Claim, guest: LiveGuest) -> Self {
         Self {
-            job,
+            claim,
             guest,
             places: Vec::new(),
             pending: PageBitmaps::new(),
@@ -98,7 +98,7 @@ impl GuestPages {
 
     /// Watches writes, and finds all pages that are not zero.
     fn begin(&mut self) -> anyhow::Result<()> {
-        let first = self.job.tracker.ask(&self.guest, true)?;
+        let first = self.claim.ask(&self.guest, true)?;
         self.is_watched = true;
         self.places = first.places;
         self.state_bytes = first
@@ -110,7 +110,7 @@ impl GuestPages {
             self.pending.entry(memory).or_default().union_with(&set);
         }
         (self.packed_page_bytes, self.page_seconds) = self.sample()?;
-        if self.job.tracker.is_quick() {
+        if self.claim.is_quick() {
             self.update()?;
             let mut written = PageBitmaps::new();
             let mut interval = Duration::ZERO;
@@ -130,7 +130,7 @@ impl GuestPages {
 
     /// What was written since the last question is pending, too.
     fn update(&mut self) -> anyhow::Result<PageBitmaps> {
-        let written = self.job.tracker.ask(&self.guest, false)?;
+        let written = self.claim.ask(&self.guest, false)?;
         self.places = written.places;
         unite(&mut self.pending, &written.pages);
         Ok(written.pages)
@@ -211,7 +211,7 @@ impl GuestPages {
     ) -> anyhow::Result<PageBitmaps> {
         let memories = stopped.memories();
         self.places = memories.iter().map(LiveMemory::new).collect();
-        let written = self.job.tracker.ask_stopped(&memories)?;
+        let written = self.claim.ask_stopped(&memories)?;
         if self.is_watched {
             unite(&mut self.pending, &written);
         }

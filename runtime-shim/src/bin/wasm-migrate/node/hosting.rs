@@ -68,6 +68,12 @@ fn directories(wanted: &[OpenDirectory], policy: &Policy) -> anyhow::Result<Vec<
         let known = policy.directories.get(guest).with_context(|| {
             format!("this node has no directory `{guest}` for jobs: name one in node.toml, below [directories]")
         })?;
+        if !known.write {
+            anyhow::bail!(
+                "jobs may not write to `{guest}` on this node, and directories cannot be opened to them for reading alone yet: set \
+                 `write = true` in node.toml"
+            );
+        }
         Ok(OpenDirectory {
             host: known.path.to_string_lossy().into_owned(),
             guest: guest.clone(),

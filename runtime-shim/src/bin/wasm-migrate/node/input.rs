@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use tokio::sync::watch;
 
 /// A job's standard input.
 pub(crate) struct Input(Mutex<Shared>);
@@ -16,7 +17,7 @@ struct Shared {
     /// Gone when the input has ended.
     writer: Option<OwnedFd>,
     reader: OwnedFd,
-    received: u64,
+    received: watch::Sender<u64>,
 }
 
 /// An input as it moves.
@@ -37,7 +38,7 @@ impl Input {
         let shared = Shared {
             writer: Some(writer.into()),
             reader: reader.into(),
-            received: 0,
+            received: watch::Sender::new(0),
         };
         Ok((Self(Mutex::new(shared)), guest_end))
     }
@@ -48,14 +49,20 @@ impl Input {
 
     /// Number of the byte that is expected next.
     pub(crate) fn received(&self) -> u64 {
-        self.shared().received
+        *self.shared().received.borrow()
+    }
+
+    /// Tells when that changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.shared().received.subscribe()
     }
 
     /// Takes bytes, of which the first has this number, as far as there is room: how many were taken. Those that came before are
     /// passed over.
     pub(crate) fn send(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        let mut shared = self.shared();
-        let Some(known) = shared.received.checked_sub(offset) else {
+        let shared = self.shared();
+        let received = *shared.received.borrow();
+        let Some(known) = received.checked_sub(offset) else {
             return Err(io::Error::other("input is missing before what came"));
         };
         let known = usize::try_from(known)
@@ -73,7 +80,7 @@ impl Input {
             Err(Errno::AGAIN) => 0,
             Err(error) => return Err(error.into()),
         };
-        shared.received += taken as u64;
+        shared.received.send_replace(received + taken as u64);
         Ok(known + taken)
     }
 
@@ -101,7 +108,7 @@ impl Input {
             again.write_all(&unread)?;
         }
         Ok(SavedInput {
-            received: shared.received,
+            received: *shared.received.borrow(),
             unread,
             has_ended: shared.writer.is_none(),
         })
@@ -119,7 +126,7 @@ impl Input {
             let written = rustix::io::write(writer, rest)?;
             rest = &rest[written..];
         }
-        shared.received = saved.received;
+        shared.received.send_replace(saved.received);
         if saved.has_ended {
             shared.writer = None;
         }

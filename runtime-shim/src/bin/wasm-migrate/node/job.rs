@@ -18,7 +18,7 @@ use super::directory::{self, Directory};
 use super::durable;
 use super::hosting::{self, Hosting};
 use super::streams::Streams;
-use super::tracking::Tracker;
+use super::tracking::{Claim, Tracker};
 use crate::engine_config::HOST_STACK_BYTES;
 use crate::launch::Launch;
 use crate::portability::PortabilityOptions;
@@ -29,6 +29,9 @@ const KILLED: u8 = 137;
 
 /// How long a job may take to notice that it is killed.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long another migration or checkpoint is waited for, which has just begun or is about to end.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a job was started: what is needed to start it anew.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -69,7 +72,7 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) about: About,
     pub(crate) compiled: Arc<Compiled>,
-    pub(crate) tracker: Tracker,
+    tracker: Tracker,
     streams: Mutex<Streams>,
     place: watch::Sender<Place>,
     /// What is told of the migration under way.
@@ -98,11 +101,27 @@ impl Job {
             id,
             about,
             compiled,
-            tracker: Tracker::new(),
+            tracker: Tracker::default(),
             streams: Mutex::new(streams),
             place: watch::Sender::new(place),
             progress: watch::Sender::new(None),
         })
+    }
+
+    /// The right to ask which pages it has written.
+    pub(crate) fn claim(&self) -> anyhow::Result<Claim> {
+        let claim = self.tracker.claim(CLAIM_PATIENCE);
+        claim.with_context(|| {
+            format!(
+                "job {} is being checkpointed, planned or moved: try again later",
+                self.id
+            )
+        })
+    }
+
+    /// As [`Job::claim`], if nobody else has it.
+    pub(crate) fn claim_now(&self) -> Option<Claim> {
+        self.tracker.claim(Duration::ZERO)
     }
 
     /// Its streams where it runs now.

@@ -165,8 +165,9 @@ fn summary(job: &JobId, to: &str, last: Option<Progress>) -> String {
     if let Some(progress) = last {
         let bytes = HumanBytes(progress.bytes_sent);
         text += &format!(
-            " ({:?}, {bytes} in {} rounds",
-            progress.mode, progress.round
+            " ({}, {bytes} in {} rounds",
+            format!("{:?}", progress.mode).to_lowercase(),
+            progress.round
         );
         if let Some(downtime) = progress.downtime {
             text += &format!(", stood still for {:.1} ms", downtime.as_secs_f64() * 1e3);

@@ -34,13 +34,12 @@ pub(crate) async fn plan(node: &Arc<Node>, order: &MoveOrder) -> anyhow::Result<
     if node.is_moving(&job.id) {
         anyhow::bail!("job {} is being moved", job.id);
     }
-    if let Some(address) = &order.address {
-        node.know_address(&order.to, address);
-    }
     let measured = measure(node, order, job.about.module).await?;
     let variant_bytes = job.compiled.variant.bytes;
-    let mut pages = GuestPages::new(Arc::clone(&job), guest);
-    let sample = tokio::task::block_in_place(|| pages.measure())?;
+    let sample = tokio::task::block_in_place(|| {
+        let claim = job.claim()?;
+        GuestPages::new(claim, guest).measure()
+    })?;
     let bytes_per_second = order
         .bytes_per_second
         .map_or(measured.bytes_per_second, |limit| {
@@ -85,7 +84,7 @@ async fn measure(
     order: &MoveOrder,
     module: wasm_migrate_protocol::Digest,
 ) -> anyhow::Result<Measured> {
-    let stream = node.command_to(&order.to).await?;
+    let stream = node.command_to(&order.to, order.address.as_deref()).await?;
     let (mut reader, mut writer) = stream.into_split();
     let began = Instant::now();
     send(&mut writer, &Request::Measure { module }).await?;

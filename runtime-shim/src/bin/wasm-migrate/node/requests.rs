@@ -117,7 +117,8 @@ pub(crate) enum Reply {
         to: NodeName,
         address: Option<String>,
     },
-    /// Input is expected from this byte on.
+    /// Input is expected from this byte on: those before it will not be asked for again, but for some that a job has not read when it
+    /// moves.
     InputAt(u64),
     Progress(Progress),
     Moved,

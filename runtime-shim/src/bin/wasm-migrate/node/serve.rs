@@ -13,10 +13,12 @@ use wasm_migrate_node::keys::Identity;
 use wasm_migrate_node::meet::{Arrived, Dialler, Listener};
 use wasm_migrate_node::policy::Policy;
 use wasm_migrate_protocol::NodeName;
+use wasm_migrate_protocol::source::SourceInput;
 
 use super::client::{ViaOption, runtime};
 use super::directory::Directory;
 use super::hosting::Hosting;
+use super::links::Event;
 use super::{Node, durable, links, serving};
 use crate::file_lock::FileLock;
 use crate::options::duration;
@@ -55,6 +57,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     name: Option<NodeName>,
 }
+
+/// How long moves may take to end when the node does.
+const STOP_MOVING_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn serve(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // Who owns a guest must not be left to a thread that has failed: a process that is started again knows.
@@ -133,8 +138,30 @@ async fn run(arguments: Arguments, directory: Directory) -> anyhow::Result<ExitC
         }
     }
     checkpointing.abort();
+    stop_moving(&node).await;
     tokio::task::block_in_place(|| checkpoint_all(&node));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Gives up moving jobs away, so that they stay and can be checkpointed. What is too late for that is settled after a restart.
+async fn stop_moving(node: &Node) {
+    let departures: Vec<_> = node.departures().values().cloned().collect();
+    for departure in &departures {
+        // It may be done already.
+        let _ = departure.events.send(Event::Input(SourceInput::Cancel));
+    }
+    for mut departure in departures {
+        let ended = departure.outcome.wait_for(Option::is_some);
+        if tokio::time::timeout(STOP_MOVING_PATIENCE, ended)
+            .await
+            .is_err()
+        {
+            log::warn!(
+                "a job is on its way to {}: who owns it is asked after a restart",
+                departure.to
+            );
+        }
+    }
 }
 
 async fn checkpoint_at_intervals(node: Arc<Node>, interval: Duration) {
@@ -154,7 +181,11 @@ fn checkpoint_all(node: &Node) {
         if job.guest().is_none() || node.is_moving(&job.id) {
             continue;
         }
-        if let Err(error) = durable::checkpoint(&node.hosting.directory, &job) {
+        // Who has the claim knows better what is to come of the job.
+        let Some(claim) = job.claim_now() else {
+            continue;
+        };
+        if let Err(error) = durable::checkpoint(&node.hosting.directory, &job, &claim) {
             log::warn!("job {}: no checkpoint was written: {error:#}", job.id);
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch::{self, error::RecvError};
 use wasm_migrate::live::MissingPages;
 use wasm_migrate_node::CommandStream;
 use wasm_migrate_node::peer::Peer;
@@ -70,15 +71,15 @@ async fn answer(
         Request::Output(question) => {
             may(Action::Read)?;
             let job = node.job(&question.job)?;
-            tell_output(node, &job, question, writer).await
+            tell_output(node, &job, question, None, writer).await
         }
         Request::Attach(question) => {
             may(Action::Read)?;
             may(Action::Submit)?;
             let job = node.job(&question.job)?;
-            send(writer, &Reply::InputAt(job.streams().input.received())).await?;
             let input = take_input(&job, reader);
-            let output = tell_output(node, &job, question, writer);
+            let received = job.streams().input.watch();
+            let output = tell_output(node, &job, question, Some(received), writer);
             tokio::pin!(input);
             tokio::select! {
                 done = output => done,
@@ -181,8 +182,13 @@ async fn tell_output(
     node: &Node,
     job: &Job,
     question: OutputQuestion,
+    mut input: Option<watch::Receiver<u64>>,
     writer: Answering<'_>,
 ) -> anyhow::Result<()> {
+    if let Some(received) = &mut input {
+        let received = *received.borrow_and_update();
+        send(writer, &Reply::InputAt(received)).await?;
+    }
     let OutputQuestion {
         job: _,
         mut stdout,
@@ -213,7 +219,22 @@ async fn tell_output(
             changed = changes.0.changed() => changed?,
             changed = changes.1.changed() => changed?,
             changed = places.changed() => changed?,
+            changed = changed(&mut input) => {
+                changed?;
+                if let Some(received) = &mut input {
+                    let received = *received.borrow_and_update();
+                    send(writer, &Reply::InputAt(received)).await?;
+                }
+            }
         }
+    }
+}
+
+/// When more input has been taken; never if nobody sends any.
+async fn changed(input: &mut Option<watch::Receiver<u64>>) -> Result<(), RecvError> {
+    match input {
+        Some(received) => received.changed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -280,10 +301,9 @@ async fn tell_move(
     if order.to == node.name {
         anyhow::bail!("job {} is on node {} already", job.id, node.name);
     }
-    if let Some(address) = &order.address {
-        node.know_address(&order.to, address);
+    if order.address.is_none() {
+        node.address_of(&order.to)?;
     }
-    node.address_of(&order.to)?;
     if node.is_moving(&job.id) {
         anyhow::bail!(
             "job {} is being moved: wait, or `wasm-migrate cancel` it",
@@ -298,10 +318,12 @@ async fn tell_move(
         config,
         compressions: order.compressions,
         bandwidth: order.bytes_per_second,
+        address: order.address,
     };
     let mut told = job.progress.subscribe();
     told.mark_unchanged();
-    let Departure { mut outcome, .. } = depart(node, job, order.to, &wishes)?;
+    let Departure { mut outcome, .. } =
+        tokio::task::block_in_place(|| depart(node, job, order.to, &wishes))?;
     loop {
         tokio::select! {
             changed = told.changed() => {
@@ -343,7 +365,7 @@ fn tell_machines(
         let _ = departure.events.send(Event::Input(source()));
         return Ok(());
     }
-    if let Some(events) = node.arrivals().get(job) {
+    if let Some((_, events)) = node.arrivals().get(job) {
         let _ = events.send(Event::Input(destination()));
         return Ok(());
     }

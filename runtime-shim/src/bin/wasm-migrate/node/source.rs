@@ -33,6 +33,8 @@ pub(crate) struct Wishes {
     pub(crate) compressions: Vec<Compression>,
     /// Bytes a second at most.
     pub(crate) bandwidth: Option<f64>,
+    /// Where the destination is, if not where the node believes.
+    pub(crate) address: Option<String>,
 }
 
 /// How to speak to a migration under way.
@@ -59,6 +61,7 @@ struct Driver {
     /// The link that is used.
     current: Option<LinkId>,
     pace: Arc<Pace>,
+    address: Option<String>,
 }
 
 /// A link with what sends on it.
@@ -95,7 +98,15 @@ pub(crate) fn depart(
         record,
     )
     .with_context(|| format!("job {} is not this node's to give away", job.id))?;
-    Ok(drive(node, job, machine, destination, Some(guest), wishes))
+    let pages = GuestPages::new(job.claim()?, guest.clone());
+    Ok(drive(
+        node,
+        job,
+        machine,
+        destination,
+        Some((guest, pages)),
+        wishes,
+    ))
 }
 
 /// After a restart: finds out who owns a job.
@@ -105,6 +116,7 @@ pub(crate) fn recover(node: &Arc<Node>, job: &Arc<Job>, peer: NodeName, record: 
             config: node.source_config,
             compressions: Vec::new(),
             bandwidth: None,
+            address: None,
         };
         drive(node, job, machine, peer, None, &wishes);
     }
@@ -115,7 +127,7 @@ fn drive(
     job: &Arc<Job>,
     machine: Source,
     destination: NodeName,
-    guest: Option<LiveGuest>,
+    guest: Option<(LiveGuest, GuestPages)>,
     wishes: &Wishes,
 ) -> Departure {
     let (events, received) = mpsc::unbounded_channel();
@@ -135,6 +147,8 @@ fn drive(
     if guest.is_some() {
         watch_end(job, events.clone());
     }
+    let (guest, pages) = guest.unzip();
+    let pages = pages.map(|pages| Arc::new(Mutex::new(pages)));
     let driver = Driver {
         node: Arc::clone(node),
         job: Arc::clone(job),
@@ -142,16 +156,14 @@ fn drive(
         destination,
         began: Instant::now(),
         events,
-        pages: guest.clone().map(|guest| {
-            let pages = GuestPages::new(Arc::clone(job), guest);
-            Arc::new(Mutex::new(pages))
-        }),
+        pages,
         guest,
         packer: Arc::new(Mutex::new(Packer::new(&wishes.compressions))),
         stopped: None,
         links: BTreeMap::new(),
         current: None,
         pace: Arc::new(Pace::new(wishes.bandwidth)),
+        address: wishes.address.clone(),
     };
     tokio::spawn(async move {
         let outcome = driver.run(received).await;
@@ -214,6 +226,10 @@ impl Driver {
         let open = OpenLink::new(&self.machine, link, sender, &self.packer, &self.events);
         let round_trip = open.sender.round_trip();
         self.links.insert(link, open);
+        if let Some(address) = &self.address {
+            // It has answered there.
+            self.node.know_address(&self.destination, address);
+        }
         self.current = Some(link);
         self.machine.handle_input(now, SourceInput::LinkUp(link));
         if round_trip.is_some() {
@@ -315,8 +331,9 @@ impl Driver {
     fn dial(&self) {
         let (node, events) = (Arc::clone(&self.node), self.events.clone());
         let (destination, migration) = (self.destination.clone(), self.machine.migration());
+        let address = self.address.clone();
         tokio::spawn(async move {
-            match node.link_to(&destination).await {
+            match node.link_to(&destination, address.as_deref()).await {
                 Ok(link) => links::attach(&node, link, Some(migration)),
                 Err(error) => {
                     let failed = SourceInput::DialFailed(format!("{error:#}"));

@@ -5,13 +5,17 @@ use std::io::Read as _;
 
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::watch;
 
 use super::requests::{Request, send};
 
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 16 << 10;
-/// Bytes that are kept: more than a node takes before its job has read them.
-const KEPT_BYTES: usize = 1 << 20;
+/// Bytes that are on their way to a node at most.
+const UNTAKEN_BYTES: u64 = 256 << 10;
+/// Bytes that are kept of those that a node has taken: when its job moves, the next node may lack what came after the job stopped, and a
+/// job that is taken back lacks more.
+const TAKEN_BYTES: u64 = 768 << 10;
 
 /// This process's standard input.
 pub(crate) struct TerminalInput {
@@ -48,9 +52,10 @@ impl TerminalInput {
     /// Sends what a node lacks that expects the byte `at` next, and what comes. Ends only if that fails.
     pub(crate) async fn forward(
         &mut self,
-        at: u64,
+        mut taken: watch::Receiver<Option<u64>>,
         writer: &mut (dyn AsyncWrite + Send + Unpin),
     ) -> anyhow::Result<()> {
+        let at = taken.wait_for(Option::is_some).await?.unwrap_or(0);
         let end = *self.end.get_or_insert(at);
         let lacks = end.saturating_sub(at);
         if lacks > self.kept.len() as u64 {
@@ -72,6 +77,10 @@ impl TerminalInput {
             send(writer, &input).await?;
         }
         while !self.has_ended {
+            let end = self.end.unwrap_or(0);
+            let has_room = |taken: &Option<u64>| taken.unwrap_or(0) + UNTAKEN_BYTES > end;
+            let taken = taken.wait_for(has_room).await?.unwrap_or(0);
+            self.forget(taken);
             match self.chunks.recv().await {
                 Some(bytes) => {
                     let offset = self.keep(&bytes);
@@ -89,8 +98,14 @@ impl TerminalInput {
         let offset = self.end.unwrap_or(0);
         self.end = Some(offset + bytes.len() as u64);
         self.kept.extend(bytes);
-        let surplus = self.kept.len().saturating_sub(KEPT_BYTES);
-        self.kept.drain(..surplus);
         offset
+    }
+
+    /// The node has taken what is before this byte.
+    fn forget(&mut self, taken: u64) {
+        let beyond = self.end.unwrap_or(0).saturating_sub(taken);
+        let wanted = usize::try_from(beyond + TAKEN_BYTES).unwrap_or(usize::MAX);
+        let surplus = self.kept.len().saturating_sub(wanted);
+        self.kept.drain(..surplus);
     }
 }
