@@ -63,6 +63,8 @@ pub struct Offer {
     pub state_bytes: u64,
     /// Compressions that the source can write, best first.
     pub compressions: Vec<Compression>,
+    /// Where the source listens, at the address that it came from; 0 if nowhere.
+    pub port: u16,
 }
 
 /// The module of a guest.

@@ -210,7 +210,8 @@ impl Cluster {
                 .map(|node| self.state(node, job))
                 .collect();
             let running = states.iter().filter(|state| *state == "running").count();
-            let is_open = |state: &String| state == "leaving" || state == "uncertain";
+            let is_open =
+                |state: &String| matches!(state.as_str(), "leaving" | "uncertain" | "handed");
             assert!(running <= 1, "{states:?}");
             if running == 1 && !states.iter().any(is_open) {
                 return;

@@ -73,6 +73,7 @@ impl Case {
                 },
                 state_bytes: 5000,
                 compressions: vec![Compression::Zstd, Compression::Lz4],
+                port: 7333,
             },
             capabilities: Capabilities {
                 engine: "wasmtime 48".to_owned(),

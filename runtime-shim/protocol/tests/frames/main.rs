@@ -66,6 +66,7 @@ fn offer() -> Offer {
         },
         state_bytes: 99,
         compressions: vec![Compression::Zstd],
+        port: 7333,
     }
 }
 

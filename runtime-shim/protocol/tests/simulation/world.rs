@@ -855,6 +855,7 @@ pub(crate) fn offer(mode: Mode) -> Offer {
         stack: StackHint::default(),
         state_bytes: 100,
         compressions: vec![Compression::Zstd],
+        port: 7333,
     }
 }
 

@@ -64,6 +64,8 @@ type Modules = BTreeMap<(Digest, bool, bool), Arc<Compiled>>;
 /// A node.
 pub(crate) struct Node {
     pub(crate) name: NodeName,
+    /// Where it listens.
+    pub(crate) port: u16,
     pub(crate) hosting: Arc<Hosting>,
     pub(crate) journals: Journals,
     pub(crate) machines: Machines,
@@ -110,10 +112,13 @@ fn is_peer(peer: &Peer, name: &NodeName) -> bool {
 }
 
 impl Node {
-    pub(crate) fn new(name: NodeName, hosting: Hosting, dialler: Dialler) -> Self {
+    pub(crate) fn new(name: NodeName, port: u16, hosting: Hosting, dialler: Dialler) -> Self {
+        let addresses = hosting.directory.addresses();
+        let addresses = directory::read_json(&addresses).unwrap_or_default();
         let journals = Journals::new(hosting.directory.clone());
         Self {
             name,
+            port,
             hosting: Arc::new(hosting),
             journals,
             machines: Machines::default(),
@@ -125,7 +130,7 @@ impl Node {
             arrivals: Mutex::default(),
             arriving: Mutex::default(),
             compiled: Mutex::default(),
-            addresses: Mutex::default(),
+            addresses: Mutex::new(addresses.unwrap_or_default()),
         }
     }
 
@@ -263,7 +268,16 @@ impl Node {
 
     /// Says where a node is.
     pub(crate) fn know_address(&self, node: &NodeName, address: &str) {
-        lock(&self.addresses).insert(node.clone(), address.to_owned());
+        let mut addresses = lock(&self.addresses);
+        let known = addresses.insert(node.clone(), address.to_owned());
+        if known.as_deref() == Some(address) {
+            return;
+        }
+        // After a restart, who owns a job may have to be asked there.
+        if let Err(error) = directory::write_json(&self.hosting.directory.addresses(), &*addresses)
+        {
+            log::warn!("where node {node} is cannot be kept: {error}");
+        }
     }
 
     /// Where a node is.

@@ -222,6 +222,7 @@ fn describe(state: &JobState) -> String {
     match state {
         JobState::Running => "running".to_owned(),
         JobState::Leaving { to } => format!("running, leaves to {to}"),
+        JobState::Handed { to } => format!("on {to}, no checkpoint yet"),
         JobState::Uncertain { peer } => format!("asks {peer} who owns it"),
         JobState::Ended(Ended { status, .. }) => format!("ended with {status}"),
         JobState::Gone { to } => format!("on {to}"),
@@ -276,17 +277,24 @@ async fn follow_output(
     mut input: Option<TerminalInput>,
 ) -> anyhow::Result<ExitCode> {
     let mut looks = 0;
+    let mut previous = None;
     loop {
         match tell(&node, &mut question, input.as_mut()).await {
             Ok(Told::Over(status)) => return Ok(status),
             Ok(Told::MovedTo(address)) => {
-                node = node.at(address);
+                let next = node.at(address);
+                previous = Some(std::mem::replace(&mut node, next));
                 looks = LOOKS;
             }
             // A job that has just left may not be listed there yet.
             Err(error) => {
                 if looks == 0 {
-                    return Err(error);
+                    // It may have been taken back there.
+                    let Some(before) = previous.take() else {
+                        return Err(error);
+                    };
+                    node = before;
+                    looks = LOOKS;
                 }
                 looks -= 1;
                 tokio::time::sleep(LOOK_AGAIN).await;

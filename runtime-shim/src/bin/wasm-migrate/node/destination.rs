@@ -1,6 +1,7 @@
 //! Carries out a destination's actions.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,10 @@ fn take(
     let load = (&node.journals).load(&offer.job);
     let record = load.map_err(|error| denied(format!("the job's journal: {error}")))?;
     let acceptance = offers::answer(node, &offer, epoch, record.clone())?;
+    if offer.port != 0 && node.address_of(&offer.source).is_err() {
+        let address = SocketAddr::new(peer.address.ip(), offer.port);
+        node.know_address(&offer.source, &address.to_string());
+    }
     let job = offer.job.clone();
     let portability = PortabilityOptions {
         canonicalize_nans: offer.processor.canonical_nans,
@@ -422,6 +427,8 @@ impl Driver {
             launch: Launch::default(),
             canonicalize_nans: self.portability.canonicalize_nans,
             deterministic_relaxed_simd: self.portability.deterministic_relaxed_simd,
+            // It does not start here: whether its input has ended is part of its state.
+            wants_input: true,
         };
         let (streams, _) = Streams::new(&directory)?;
         let job = Job::new(self.job.clone(), about, compiled, streams, Place::Dropped);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! NODE/lock                           held by the process that is the node
+//! NODE/addresses.json                 where other nodes are, besides what node.toml says
 //! NODE/modules/DIGEST.wasm            migratized modules, by the BLAKE3 digest of their bytes
 //! NODE/jobs/JOB/journal               who may run the job
 //!              /about.json            how it was started
@@ -34,6 +35,10 @@ impl Directory {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join("lock")
+    }
+
+    pub(crate) fn addresses(&self) -> PathBuf {
+        self.0.join("addresses.json")
     }
 
     pub(crate) fn module(&self, digest: Digest) -> PathBuf {

@@ -41,6 +41,8 @@ pub(crate) struct About {
     pub(crate) launch: Launch,
     pub(crate) canonicalize_nans: bool,
     pub(crate) deterministic_relaxed_simd: bool,
+    /// Does its input stay open for those who attach?
+    pub(crate) wants_input: bool,
 }
 
 /// How a job ended.
@@ -59,6 +61,8 @@ pub(crate) enum Place {
     Running(LiveGuest),
     /// Here, stopped: it is being moved, and nobody knows yet who owns it.
     Uncertain { peer: NodeName },
+    /// It runs on another node, which has no checkpoint of it yet: the stopped guest is kept here.
+    Handed { to: NodeName },
     /// It came to its end here.
     Ended(Ended),
     /// On another node.
@@ -203,6 +207,9 @@ impl Job {
     pub(crate) fn start(self: &Arc<Self>, hosting: &Hosting) -> anyhow::Result<()> {
         let (host, streams) = hosting::host(self, hosting, true)?;
         streams.begin()?;
+        if !self.about.wants_input {
+            streams.input.end();
+        }
         let (store, instance) = hosting::instantiate(&self.compiled, host)?;
         self.take_streams(streams);
         let runner = GuestRunner::new(

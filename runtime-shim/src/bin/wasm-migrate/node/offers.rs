@@ -62,6 +62,7 @@ pub(crate) fn offer(
         stack: StackHint::default(),
         state_bytes: 0,
         compressions: wishes.compressions.clone(),
+        port: node.port,
     })
 }
 

@@ -165,6 +165,7 @@ pub(crate) struct JobView {
 pub(crate) enum JobState {
     Running,
     Leaving { to: NodeName },
+    Handed { to: NodeName },
     Uncertain { peer: NodeName },
     Ended(Ended),
     Gone { to: NodeName },

@@ -113,7 +113,8 @@ async fn run(arguments: Arguments, directory: Directory) -> anyhow::Result<ExitC
         }
     };
     let hosting = Hosting { directory, policy };
-    let node = Arc::new(Node::new(name, hosting, dialler));
+    let port = listener.local_address().port();
+    let node = Arc::new(Node::new(name, port, hosting, dialler));
     node.recover()?;
     note(format_args!(
         "node {} listens on {}",

@@ -160,6 +160,7 @@ fn view(node: &Node, job: &Job) -> JobView {
     let state = match (job.place(), leaving) {
         (Place::Running(_), Some(to)) => JobState::Leaving { to },
         (Place::Running(_), None) => JobState::Running,
+        (Place::Handed { to }, _) => JobState::Handed { to },
         (Place::Uncertain { peer }, _) => JobState::Uncertain { peer },
         (Place::Ended(ended), _) => JobState::Ended(ended),
         (Place::Gone { to }, _) => JobState::Gone { to },
@@ -208,7 +209,7 @@ async fn tell_output(
         }
         match place {
             Place::Ended(ended) => return send(writer, &Reply::Ended(ended)).await,
-            Place::Gone { to } => {
+            Place::Gone { to } | Place::Handed { to } => {
                 let address = node.address_of(&to).ok();
                 return send(writer, &Reply::MovedTo { to, address }).await;
             }

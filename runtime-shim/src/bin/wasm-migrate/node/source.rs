@@ -13,6 +13,7 @@ use wasm_migrate_protocol::config::SourceConfig;
 use wasm_migrate_protocol::message::{Channel, Message};
 use wasm_migrate_protocol::offer::Compression;
 use wasm_migrate_protocol::ownership::{Holding, NotPersisted, Ownership as _, Record};
+use wasm_migrate_protocol::progress::Phase;
 use wasm_migrate_protocol::source::{LinkId, Source, SourceAction, SourceInput, SourceOutcome};
 use wasm_migrate_protocol::{Epoch, MigrationId, NodeName, PageRun};
 
@@ -312,6 +313,12 @@ impl Driver {
                 }
             }
             SourceAction::Report(progress) => {
+                let runs_there = matches!(progress.phase, Phase::Pushing | Phase::Settling);
+                if runs_there && matches!(self.job.place(), Place::Uncertain { .. }) {
+                    self.job.set_place(Place::Handed {
+                        to: self.destination.clone(),
+                    });
+                }
                 self.job.progress.send_replace(Some(progress));
             }
             SourceAction::Finish(_) => {}
@@ -336,7 +343,8 @@ impl Driver {
             match node.link_to(&destination, address.as_deref()).await {
                 Ok(link) => links::attach(&node, link, Some(migration)),
                 Err(error) => {
-                    let failed = SourceInput::DialFailed(format!("{error:#}"));
+                    log::info!("{destination} cannot be reached: {error}");
+                    let failed = SourceInput::DialFailed(error.to_string());
                     // The machine may be done already.
                     let _ = events.send(Event::Input(failed));
                 }

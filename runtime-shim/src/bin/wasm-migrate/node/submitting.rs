@@ -82,6 +82,7 @@ fn start(node: &Arc<Node>, submission: Submission) -> anyhow::Result<()> {
         launch: Launch::default(),
         canonicalize_nans,
         deterministic_relaxed_simd,
+        wants_input,
     };
     let compiled = node.compile(module, about.portability())?;
     if !node.hosting.policy.allows_module(compiled.original()) {
@@ -125,9 +126,6 @@ fn start(node: &Arc<Node>, submission: Submission) -> anyhow::Result<()> {
         node.forget_job(&id, &job);
         std::fs::remove_dir_all(&directory)?;
         return Err(error);
-    }
-    if !wants_input {
-        job.streams().input.end();
     }
     Ok(())
 }
