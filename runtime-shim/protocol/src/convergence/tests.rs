@@ -53,8 +53,11 @@ fn after_round(goals: &Goals, guest: &GuestSample, link: LinkEstimate, last: u64
 fn what_fits_the_target_is_reason_to_stop() {
     // 800 Mbit/s: 10 ms are 244 pages.
     let link = link(800.0, 10);
-    let stop = after_round(&goals(Switch::Never), &guest(240, 1000), link, 100_000);
+    let stop = after_round(&goals(Switch::Never), &guest(240, 20_000), link, 100_000);
     assert_eq!(stop, Decision::Stop);
+    // A short round would leave hardly any.
+    let shorter = after_round(&goals(Switch::Never), &guest(240, 1000), link, 100_000);
+    assert_eq!(shorter, Decision::AnotherRound);
     let more = after_round(&goals(Switch::Never), &guest(2000, 1000), link, 100_000);
     assert_eq!(more, Decision::AnotherRound);
 }

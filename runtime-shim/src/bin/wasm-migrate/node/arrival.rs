@@ -16,7 +16,7 @@ use wasm_migrate_protocol::PageRun;
 use wasm_migrate_protocol::pages::{PageContents, unpack};
 use wasm_migrate_protocol::received::{PageBitmap, PageBitmaps};
 
-use super::hosting::{self, Hosting};
+use super::hosting::{self, Begins, Hosting};
 use super::job::{About, Job, Place};
 use crate::host::Host;
 use crate::launch::Launch;
@@ -64,7 +64,7 @@ impl Arrival {
     }
 
     fn fresh(&self) -> anyhow::Result<ArrivingGuest<Host>> {
-        let (host, _) = hosting::host(&self.job, &self.hosting, false)?;
+        let (host, _) = hosting::host(&self.job, &self.hosting, Begins::Elsewhere)?;
         let (store, instance) = hosting::instantiate(&self.job.compiled, host)?;
         Ok(ArrivingGuest::new(store, instance))
     }
@@ -122,7 +122,7 @@ impl Arrival {
             self.job.streams(),
             Place::Dropped,
         );
-        let (host, streams) = hosting::host(&self.job, &self.hosting, false)?;
+        let (host, streams) = hosting::host(&self.job, &self.hosting, Begins::Elsewhere)?;
         self.job.take_streams(streams);
         let data = filling.data_mut();
         data.launch = host.launch;
@@ -191,6 +191,7 @@ impl Arrival {
     /// Lets the guest run.
     pub(crate) fn admit(&mut self) -> anyhow::Result<()> {
         let held = self.held.as_mut().context("no guest is held")?;
+        self.job.set_has_run();
         self.job.set_place(Place::Running(held.guest.clone()));
         let admit = held.admit.take().context("the guest runs already")?;
         admit.send(true).context("the guest is gone")?;

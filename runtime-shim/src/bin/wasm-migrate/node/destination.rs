@@ -24,6 +24,7 @@ use wasm_migrate_protocol::{Digest, Epoch, JobId, MigrationId, NodeName, PageRun
 use super::arrival::Arrival;
 use super::compiled::Compiled;
 use super::directory;
+use super::durable::Then;
 use super::job::{About, Job, Place};
 use super::links::{self, DestinationEvent, Event, Machine};
 use super::streams::Streams;
@@ -492,7 +493,8 @@ impl Driver {
         let directory = self.node.hosting.directory.clone();
         tokio::task::spawn_blocking(move || {
             let written = job.claim();
-            let written = written.and_then(|claim| durable::checkpoint(&directory, &job, &claim));
+            let written = written
+                .and_then(|claim| durable::checkpoint(&directory, &job, &claim, Then::GoesOn));
             let input = match written {
                 Ok(()) => DestinationInput::MadeDurable,
                 Err(error) => {

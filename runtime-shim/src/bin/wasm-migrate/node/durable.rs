@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use wasm_migrate::live::{LiveGuest, StopError};
+use wasm_migrate::live::{LiveGuest, StopError, StoppedGuest};
 use wasm_migrate::{
     ChangedPages, Compression, MemoryContents, MemorySize, MemoryView, Snapshot, WriteOptions,
 };
@@ -16,14 +16,36 @@ use super::tracking::Claim;
 /// How long a guest is waited for that is in a host function.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a job does after its checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It goes on, also while that is written.
+    GoesOn,
+    /// It has stopped, and goes on from there when the node is started again; if it cannot be written, it goes on.
+    Stays,
+}
+
 /// Writes a checkpoint of a running job. A job that has come to its end needs none: its end is on disk.
-pub(crate) fn checkpoint(directory: &Directory, job: &Job, claim: &Claim) -> anyhow::Result<()> {
+pub(crate) fn checkpoint(
+    directory: &Directory,
+    job: &Job,
+    claim: &Claim,
+    then: Then,
+) -> anyhow::Result<()> {
     let Some(guest) = job.guest() else {
         return job.wait_until_ended();
     };
-    let snapshot = match copy(claim, &guest) {
+    let (snapshot, stopped) = match copy(claim, &guest) {
         Err(_) if job.guest().is_none() => return job.wait_until_ended(),
         copied => copied?,
+    };
+    let stopped = match then {
+        Then::GoesOn => {
+            stopped.go_on();
+            None
+        }
+        // Dropped, it goes on.
+        Then::Stays => Some(stopped),
     };
     job.streams().sync().context("its output")?;
     let options = WriteOptions {
@@ -31,11 +53,17 @@ pub(crate) fn checkpoint(directory: &Directory, job: &Job, claim: &Claim) -> any
         ..WriteOptions::default()
     };
     snapshot.write(&directory.checkpoint(&job.id), options)?;
+    if let Some(stopped) = stopped {
+        stopped.depart().release();
+    }
     Ok(())
 }
 
 /// The guest as it was at one moment.
-fn copy(claim: &Claim, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryContents>> {
+fn copy(
+    claim: &Claim,
+    guest: &LiveGuest,
+) -> anyhow::Result<(Snapshot<MemoryContents>, StoppedGuest)> {
     let mut copied = None;
     if claim.is_quick() {
         let before = claim.ask(guest, false)?;
@@ -52,8 +80,7 @@ fn copy(claim: &Claim, guest: &LiveGuest) -> anyhow::Result<Snapshot<MemoryConte
     };
     let snapshot: Snapshot<MemorySize> = stopped.snapshot().clone();
     drop(memories);
-    stopped.go_on();
-    Ok(snapshot.with_memories(contents))
+    Ok((snapshot.with_memories(contents), stopped))
 }
 
 fn bring_up_to_date(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use wasm_migrate::live::Entry;
-use wasm_migrate::wasi::WasiBuilder;
+use wasm_migrate::wasi::{ChangedFiles, FilePolicy, WasiBuilder};
 use wasm_migrate::{GuestInstance, Migration, Pacing};
 use wasm_migrate_node::policy::Policy;
 use wasmtime::Store;
@@ -26,11 +26,33 @@ pub(crate) struct Hosting {
     pub(crate) policy: Arc<Policy>,
 }
 
-/// The data of a job's guest, which starts or goes on, and its streams.
-pub(crate) fn host(job: &Job, hosting: &Hosting, starts: bool) -> anyhow::Result<(Host, Streams)> {
+/// Where a guest comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// It starts.
+    Anew,
+    /// It goes on where it was when this node's process ended: it finds its files as it has left them since.
+    FromCheckpoint,
+    /// It ran on another node: its files must be as they were there.
+    Elsewhere,
+}
+
+/// The data of a job's guest, and its streams.
+pub(crate) fn host(
+    job: &Job,
+    hosting: &Hosting,
+    begins: Begins,
+) -> anyhow::Result<(Host, Streams)> {
     let launch = &job.about.launch;
     let (streams, stdin) = Streams::new(&hosting.directory.job(&job.id))?;
     let mut wasi = WasiBuilder::new()
+        .files(FilePolicy {
+            changed: match begins {
+                Begins::FromCheckpoint => ChangedFiles::Keep,
+                Begins::Anew | Begins::Elsewhere => ChangedFiles::Refuse,
+            },
+            ..FilePolicy::default()
+        })
         .stdin_descriptor(stdin)
         .stdout(Box::new(streams.stdout.clone()))
         .stderr(Box::new(streams.stderr.clone()));
@@ -38,7 +60,7 @@ pub(crate) fn host(job: &Job, hosting: &Hosting, starts: bool) -> anyhow::Result
     for OpenDirectory { host, guest } in &dirs {
         wasi = wasi.preopen(host.as_ref(), guest)?;
     }
-    if starts {
+    if begins == Begins::Anew {
         wasi = wasi.args(
             [job.id.to_string()]
                 .into_iter()

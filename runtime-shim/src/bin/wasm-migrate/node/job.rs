@@ -1,5 +1,6 @@
 //! A job on its node: running, ended, or elsewhere.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use wasmtime::Trap;
 use super::compiled::{Compiled, STACK_BYTES};
 use super::directory::{self, Directory};
 use super::durable;
-use super::hosting::{self, Hosting};
+use super::hosting::{self, Begins, Hosting};
 use super::streams::Streams;
 use super::tracking::{Claim, Tracker};
 use crate::engine_config::HOST_STACK_BYTES;
@@ -78,6 +79,8 @@ pub(crate) struct Job {
     pub(crate) compiled: Arc<Compiled>,
     tracker: Tracker,
     streams: Mutex<Streams>,
+    /// Has its guest done anything in this process?
+    has_run: Arc<AtomicBool>,
     place: watch::Sender<Place>,
     /// What is told of the migration under way.
     pub(crate) progress: watch::Sender<Option<Progress>>,
@@ -107,6 +110,7 @@ impl Job {
             compiled,
             tracker: Tracker::default(),
             streams: Mutex::new(streams),
+            has_run: Arc::default(),
             place: watch::Sender::new(place),
             progress: watch::Sender::new(None),
         })
@@ -123,9 +127,9 @@ impl Job {
         })
     }
 
-    /// As [`Job::claim`], if nobody else has it.
-    pub(crate) fn claim_now(&self) -> Option<Claim> {
-        self.tracker.claim(Duration::ZERO)
+    /// As [`Job::claim`], if nobody else has it after this time.
+    pub(crate) fn claim_within(&self, patience: Duration) -> Option<Claim> {
+        self.tracker.claim(patience)
     }
 
     /// Its streams where it runs now.
@@ -179,6 +183,11 @@ impl Job {
         Ok(())
     }
 
+    /// Its guest, which has arrived, does something from now on.
+    pub(crate) fn set_has_run(&self) {
+        self.has_run.store(true, Ordering::Release);
+    }
+
     /// Runs a guest as this job's.
     pub(crate) fn run(
         self: &Arc<Self>,
@@ -205,13 +214,14 @@ impl Job {
 
     /// Starts it from its beginning.
     pub(crate) fn start(self: &Arc<Self>, hosting: &Hosting) -> anyhow::Result<()> {
-        let (host, streams) = hosting::host(self, hosting, true)?;
+        let (host, streams) = hosting::host(self, hosting, Begins::Anew)?;
         streams.begin()?;
         if !self.about.wants_input {
             streams.input.end();
         }
         let (store, instance) = hosting::instantiate(&self.compiled, host)?;
         self.take_streams(streams);
+        self.set_has_run();
         let runner = GuestRunner::new(
             store,
             instance,
@@ -231,7 +241,10 @@ impl Job {
         }
         let chain = SnapshotChain::open(&path, &ReadOptions::default())?;
         let snapshot = chain.newest().snapshot().clone();
-        let (host, streams) = hosting::host(self, hosting, false)?;
+        let (mut host, streams) = hosting::host(self, hosting, Begins::FromCheckpoint)?;
+        let has_run = Arc::clone(&self.has_run);
+        host.migration
+            .on_arrival(move || has_run.store(true, Ordering::Release));
         let (store, instance) = hosting::instantiate(&self.compiled, host)?;
         self.take_streams(streams);
         let rest = self.about.launch.entries_after(&snapshot.state.entry);
@@ -277,9 +290,16 @@ impl Job {
                             status: TRAPPED,
                             reason: Some(format!("{error:?}")),
                         },
+                        // It is where it was: what is on disk stays.
+                        None if !self.has_run.load(Ordering::Acquire) => {
+                            let error = anyhow::Error::from(error);
+                            log::error!("job {} cannot go on: {error:#}", self.id);
+                            self.set_place(Place::Dropped);
+                            return;
+                        }
                         None => Ended {
                             status: 1,
-                            reason: Some(format!("{error:#}")),
+                            reason: Some(format!("{:#}", anyhow::Error::from(error))),
                         },
                     }
                 }

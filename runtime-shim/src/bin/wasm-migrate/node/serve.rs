@@ -17,6 +17,7 @@ use wasm_migrate_protocol::source::SourceInput;
 
 use super::client::{ViaOption, runtime};
 use super::directory::Directory;
+use super::durable::Then;
 use super::hosting::Hosting;
 use super::links::Event;
 use super::{Node, durable, links, serving};
@@ -140,7 +141,7 @@ async fn run(arguments: Arguments, directory: Directory) -> anyhow::Result<ExitC
     }
     checkpointing.abort();
     stop_moving(&node).await;
-    tokio::task::block_in_place(|| checkpoint_all(&node));
+    tokio::task::block_in_place(|| checkpoint_all(&node, Then::Stays));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -171,22 +172,31 @@ async fn checkpoint_at_intervals(node: Arc<Node>, interval: Duration) {
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        tokio::task::block_in_place(|| checkpoint_all(&node));
+        tokio::task::block_in_place(|| checkpoint_all(&node, Then::GoesOn));
     }
 }
 
-/// Leaves a checkpoint of each job behind that runs here and is not being moved.
-fn checkpoint_all(node: &Node) {
+/// Leaves a checkpoint of each job behind that runs here and is not being moved, once nobody else asks for its written pages.
+fn checkpoint_all(node: &Node, then: Then) {
+    let patience = match then {
+        Then::GoesOn => Duration::ZERO,
+        Then::Stays => STOP_MOVING_PATIENCE,
+    };
     let jobs: Vec<_> = node.jobs().values().cloned().collect();
     for job in jobs {
         if job.guest().is_none() || node.is_moving(&job.id) {
             continue;
         }
-        // Who has the claim knows better what is to come of the job.
-        let Some(claim) = job.claim_now() else {
+        let Some(claim) = job.claim_within(patience) else {
+            if !patience.is_zero() {
+                log::warn!(
+                    "job {}: no checkpoint was written: it is being moved or planned",
+                    job.id
+                );
+            }
             continue;
         };
-        if let Err(error) = durable::checkpoint(&node.hosting.directory, &job, &claim) {
+        if let Err(error) = durable::checkpoint(&node.hosting.directory, &job, &claim, then) {
             log::warn!("job {}: no checkpoint was written: {error:#}", job.id);
         }
     }
