@@ -69,6 +69,7 @@ class Node:
         self.directory = cluster.directory / name
         self.log = cluster.directory / f"{name}.log"
         self.process = None
+        self.is_paused = False
 
     def start(self, *flags, directory=None):
         """Starts it and waits until it listens."""
@@ -97,8 +98,18 @@ class Node:
         except subprocess.TimeoutExpired:
             raise Failure(f"node {self.name} does not end at signal {number}") from None
 
+    def pause(self):
+        """It stands still."""
+        self.is_paused = True
+        self.send(signal.SIGSTOP)
+
+    def go_on(self):
+        self.send(signal.SIGCONT)
+        self.is_paused = False
+
     def is_up(self):
-        return self.process is not None and self.process.poll() is None
+        """Does it answer?"""
+        return self.process is not None and self.process.poll() is None and not self.is_paused
 
     def tail(self, lines):
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -138,8 +149,7 @@ class Cluster:
 
     def __exit__(self, kind, error, _):
         for node in self.nodes.values():
-            if node.is_up():
-                node.send(signal.SIGCONT)
+            if node.process:
                 node.process.kill()
                 node.process.wait()
         if isinstance(error, Failure):
