@@ -35,6 +35,8 @@ class Watch:
 
     def epoch_of_runner(self, node):
         """The epoch in which a node runs the job; none if it does not, or does not answer."""
+        if not self.cluster.nodes[node].is_up():
+            return None
         code, output, _ = run(self.cluster.command(node, "ps", "--json"), 20)
         for view in json.loads(output) if code == 0 and output else []:
             state = view["state"] if isinstance(view["state"], str) else next(iter(view["state"]))
@@ -46,9 +48,9 @@ class Watch:
         before, round_before = {}, {}
         while not self.is_over.is_set():
             now = {}
-            for name, node in self.cluster.nodes.items():
+            for name in self.cluster.nodes:
                 with contextlib.suppress(Failure):
-                    now[name] = self.epoch_of_runner(name) if node.is_up() else None
+                    now[name] = self.epoch_of_runner(name)
             # Who ran it before others were asked, and still runs it in the same epoch, ran it all the time.
             always = [name for name, epoch in now.items() if epoch is not None and before.get(name) == epoch]
             if len(always) > 1:

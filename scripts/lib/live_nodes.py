@@ -70,6 +70,7 @@ class Node:
         self.log = cluster.directory / f"{name}.log"
         self.process = None
         self.is_paused = False
+        self.is_expected_down = True
 
     def start(self, *flags, directory=None):
         """Starts it and waits until it listens."""
@@ -86,12 +87,14 @@ class Node:
             if time.monotonic() > until:
                 raise Failure(f"node {self.name} does not listen after {START_LIMIT} s")
             time.sleep(0.02)
+        self.is_expected_down = False
 
     def send(self, number):
         self.process.send_signal(number)
 
     def stop(self, number=signal.SIGKILL):
         """Ends it and waits for that."""
+        self.is_expected_down = True
         self.send(number)
         try:
             self.process.wait(START_LIMIT)
@@ -108,8 +111,12 @@ class Node:
         self.is_paused = False
 
     def is_up(self):
-        """Does it answer?"""
-        return self.process is not None and self.process.poll() is None and not self.is_paused
+        """Does it answer? One that has ended by itself is a failure."""
+        if self.is_expected_down:
+            return False
+        if self.process.poll() is not None:
+            raise Failure(f"node {self.name} has ended by itself with exit code {self.process.returncode}: {self.tail(5)}")
+        return not self.is_paused
 
     def tail(self, lines):
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
