@@ -90,7 +90,8 @@ def check_output(cluster, job, output, is_rolled_back=False):
 
 def same(expected, found, what):
     if expected != found:
-        raise Failure(f"{what} is not as expected: {difference(expected, found)}")
+        how = difference(expected, found) if isinstance(expected, bytes) else f"{found}, expected {expected}"
+        raise Failure(f"{what} is not as expected: {how}")
 
 
 def difference(expected, found):
