@@ -1,7 +1,9 @@
 """Nodes that die, stop, or cannot write, and links that stall, while a job moves: it goes on once, and nothing of it is lost."""
 import contextlib
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -190,27 +192,40 @@ def stall(mode, phase, who):
         job.advances()
 
 
+@contextlib.contextmanager
+def small_disk(cluster, name):
+    """A node has a file system of 1 MiB from now on: its place."""
+    place = cluster.directory / "small"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", place], capture_output=True).returncode != 0:
+        raise Failure("no small file system can be mounted: this test needs the right to do so")
+    try:
+        cluster.nodes[name].stop()
+        cluster.nodes[name].start(directory=place)
+        yield place
+    finally:
+        cluster.nodes[name].stop()
+        subprocess.run(["umount", place], check=True)
+
+
+def fill(place):
+    """A file that takes all room that is left."""
+    filler = place / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
 def full_disk():
-    """The destination has no room for its journal; later there is some."""
+    """The destination has no room for its journal."""
     with setting("full-disk", "abc") as (cluster, job):
-        node = cluster.nodes["b"]
-        node.stop()
-        place = cluster.directory / "small"
-        place.mkdir()
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", place], capture_output=True).returncode != 0:
-            raise Failure("no small file system can be mounted: this test needs the right to do so")
-        try:
-            node.start(directory=place)
+        with small_disk(cluster, "b") as place:
             # The module has room, and nothing else.
             cluster.submit("b", "other", "checksum", 1, 1, 0)
-            filler = place / "filler"
-            with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(4096))
+            fill(place)
             for mode in ["stop", "pre", "post"]:
                 has_moved, said = Moving(cluster, "job", "a", "b", mode).outcome()
-                if has_moved and cluster.state("b", "job")[0] not in RUNNING:
-                    raise Failure(f"by {mode} the job has moved to a node without room: {cluster.places('job')}")
                 if has_moved:
                     raise Failure(f"by {mode} the job has moved to a node that cannot write its journal")
                 job.advances()
@@ -218,9 +233,45 @@ def full_disk():
                     raise Failure(f"that there is no space left is not said: {said}")
             cluster.move("job", "a", "c", "pre")
             job.advances()
-            node.stop()
-        finally:
-            subprocess.run(["umount", place], check=True)
+
+
+def full_later():
+    """The destination has room for its journal, but not for its first checkpoint, until somebody makes some."""
+    with setting("full-later", steps=1500) as (cluster, job):
+        node, kept = cluster.nodes["b"], cluster.directory / "kept"
+        with small_disk(cluster, "b") as place:
+            cluster.submit("b", "other", "checksum", 1, 1, 0)
+            filler = fill(place)
+            os.truncate(filler, filler.stat().st_size - (256 << 10))
+            moving = Moving(cluster, "job", "a", "b", "stop")
+            moving.wait_for("settling")
+            cluster.wait_for("job", RUNNING, 20, ["b"])
+            job.advances()
+            found = cluster.state("a", "job")
+            if found[0] != "uncertain":
+                raise Failure(f"without a checkpoint at b, a says {found}")
+            subprocess.run(["mount", "-o", "remount,size=200M", place], check=True)
+            has_moved, said = moving.outcome()
+            if not has_moved:
+                raise Failure(f"though there is room again, the job has not moved: {said}")
+            node.stop(signal.SIGTERM)
+            shutil.copytree(place, kept)
+        node.start(directory=kept)
+
+
+def restart_files(number):
+    """A job with an open file goes on from its checkpoint after it has written more, which it writes again."""
+    with Cluster(f"restart-files-{number}", "a", settings=DATA, flags=["--checkpoint-every", "500ms"]) as cluster:
+        cluster.submit("a", "job", "files", "/data/log", 600, 5000, flags=["--dir", "/data"])
+        time.sleep(1.5)
+        cluster.nodes["a"].stop(number)
+        cluster.nodes["a"].start()
+        place = cluster.state("a", "job")
+        if place[0] not in RUNNING:
+            raise Failure(f"it does not go on: {place}")
+        _, about = cluster.wait_for("job", ["ended"], 30)
+        if about["reason"]:
+            raise Failure(f"it has ended with {about}")
 
 
 def kill():
@@ -317,6 +368,17 @@ def first_again(cluster, job, least):
         raise Failure(f"after a restart it began with step {again} again, though it was told to end after step {least}")
 
 
+def restart_destination(phase, mode):
+    """The destination of a move is told to end, and started again."""
+    with setting(f"restart-destination-{phase}") as (cluster, job):
+        moving = Moving(cluster, "job", "a", "b", mode, *SLOWLY)
+        moving.wait_for(phase)
+        cluster.nodes["b"].stop(signal.SIGTERM)
+        cluster.nodes["b"].start()
+        moving.outcome()
+        moves_again(cluster, job)
+
+
 def restart_moving(phase, mode):
     """The source of a move is told to end, and started again."""
     with setting(f"restart-{phase}") as (cluster, job):
@@ -359,10 +421,15 @@ def cases():
                              ("stop", "stopped", "b")]:
         yield f"stall-{mode}-{who}", mode == "post" and who == "b", lambda m=mode, p=phase, w=who: stall(m, p, w)
     yield "full-disk", False, full_disk
+    yield "full-later", False, full_later
     yield "kill", True, kill
     yield "resolve", True, resolve
     yield "given-up", False, given_up
     yield "restart", True, restart
     yield "restart-copying", False, lambda: restart_moving("copying", "pre")
     yield "restart-pushing", False, lambda: restart_moving("pushing", "post")
+    yield "restart-destination-copying", False, lambda: restart_destination("copying", "pre")
+    yield "restart-destination-pushing", False, lambda: restart_destination("pushing", "post")
+    for name, number in [("told", signal.SIGTERM), ("killed", signal.SIGKILL)]:
+        yield f"restart-files-{name}", False, lambda number=number: restart_files(number)
     yield "checkpoints", False, checkpoints

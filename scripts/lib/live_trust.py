@@ -134,6 +134,19 @@ def written():
             raise Failure(f"a job has written to a directory without `write = true`: exit status {about['status']}")
 
 
+def same_name():
+    """Another job has the name on the other node."""
+    with Cluster("trust-same-name", "ab", settings=DATA) as cluster:
+        mine = Checksum(cluster, "job", steps=500)
+        cluster.submit("b", "job", "checksum", 1, 2000, 5000)
+        refused(cluster.move_command("job", "a", "b", "pre"), r"its own", "a job whose name is taken")
+        mine.advances()
+        cluster.nodes["b"].stop()
+        _, about = cluster.wait_for("job", ["ended"], 30)
+        if about["status"] != mine.expected[1]:
+            raise Failure(f"the job has ended with {about}")
+
+
 def loopback():
     """Without keys, only this machine is listened to."""
     for address in ["0.0.0.0", "[::]"]:
@@ -149,6 +162,7 @@ def wrong_name():
         move = lambda to: cluster.command("a", "move", "job", to, "--mode", "pre")
         refused(move(f"c@{cluster.nodes['b'].address}"), r"`?b`?", "another node's name")
         refused(move(f"d@127.0.0.1:{free_port()}"), r"127\.0\.0\.1:\d+", "a node that is not there")
+        refused(cluster.command("a", "move", "other", "b"), r"no job `other`", "a job that is not there")
         refused(move("e"), r"where is node `e`", "a node that nobody knows")
         refused(move(f"a@{cluster.nodes['a'].address}"), r"already", "where it is")
         cluster.move("job", "a", "c", "pre")
@@ -156,7 +170,7 @@ def wrong_name():
 
 
 def cases():
-    checks = [unlisted, authority, move_here, memory, modules, read_only, jobs, person, submitted, written, loopback, wrong_name]
+    checks = [unlisted, authority, move_here, memory, modules, read_only, jobs, person, submitted, written, same_name, loopback, wrong_name]
     in_sample = [unlisted, person, loopback]
     for check in checks:
         yield "trust-" + check.__name__.replace("_", "-"), check in in_sample, check
