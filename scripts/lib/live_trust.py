@@ -95,7 +95,7 @@ def person():
         cluster.nodes["a"].stop()
         cluster.write_policy("a", peers={"person": EVERYTHING, "guest": [], "stranger": EVERYTHING, "b": EVERYTHING})
         cluster.nodes["a"].start()
-        job = Checksum(cluster, "job", steps=2400)
+        job = Checksum(cluster, "job", steps=800)
         orders = {"submit": ["submit", module("checksum"), "--job", "more", "--", 1, 1, 1],
                   "read": ["ps"],
                   "move-away": ["move", "job", f"b@{cluster.nodes['b'].address}"],
@@ -171,6 +171,6 @@ def wrong_name():
 
 def cases():
     checks = [unlisted, authority, move_here, memory, modules, read_only, jobs, person, submitted, written, same_name, loopback, wrong_name]
-    in_sample = [unlisted, person, loopback]
+    in_sample = [move_here, person, loopback]
     for check in checks:
         yield "trust-" + check.__name__.replace("_", "-"), check in in_sample, check
