@@ -11,6 +11,9 @@ use crate::ownership::{Record, may_arrive};
 /// Memories that a guest may have: what WebAssembly's engines allow.
 const MEMORIES_MAX: usize = 100;
 
+/// Where engines run relaxed vector operators otherwise, also when they are to run them as everywhere (wasmtime 48).
+const DIFFERENT_RELAXED: &str = "riscv64";
+
 /// What a destination can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
@@ -265,7 +268,10 @@ fn check_processor(
     let is_same_processor = there.architecture == here.architecture
         && there.fused_multiply_add == here.fused_multiply_add;
     // A guest that was started deterministic goes on so: the destination compiles it like that.
-    if variant.is_relaxed && !there.deterministic_relaxed_simd && !is_same_processor {
+    let is_alike = there.deterministic_relaxed_simd
+        && there.architecture != DIFFERENT_RELAXED
+        && here.architecture != DIFFERENT_RELAXED;
+    if variant.is_relaxed && !is_alike && !is_same_processor {
         return Err(Refusal::RelaxedSimd {
             source: there.architecture.clone(),
             destination: here.architecture.clone(),

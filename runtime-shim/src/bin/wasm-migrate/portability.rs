@@ -18,6 +18,10 @@ const PROCESSOR_SECTION: &str = "processor";
 /// Architecture of code for any processor of the kind.
 const ANY_X86: &str = "any x86_64";
 
+/// Where wasmtime 48 runs relaxed vector operators otherwise, also when it is to run them as everywhere (`scripts/cross riscv64` has
+/// shown it).
+const DIFFERENT_RELAXED: &str = "riscv64";
+
 /// How far a guest is made independent of the processor. A guest that was started so stays so.
 #[derive(Args, Debug, Clone, Copy)]
 pub(crate) struct PortabilityOptions {
@@ -117,10 +121,15 @@ impl Processor {
         }
     }
 
+    /// Do relaxed vector operators do what they do on all such processors?
+    fn runs_relaxed_alike(&self) -> bool {
+        self.deterministic_relaxed_simd && self.architecture != DIFFERENT_RELAXED
+    }
+
     /// Can a guest of this module go on here that was compiled for `from` before? What may differ but does no
     /// harm in most programs is logged.
     pub(crate) fn check_move(&self, from: &Self, wasm: &[u8]) -> anyhow::Result<()> {
-        let is_deterministic = from.deterministic_relaxed_simd && self.deterministic_relaxed_simd;
+        let is_deterministic = from.runs_relaxed_alike() && self.runs_relaxed_alike();
         let is_same_processor = self.architecture == from.architecture
             && self.fused_multiply_add == from.fused_multiply_add;
         let is_same_relaxed = is_deterministic
@@ -132,9 +141,18 @@ impl Processor {
         }
         let dependence = Dependence::find(wasm)?;
         if dependence.is_relaxed && !is_same_relaxed {
+            let advice = match [from, self].map(|one| one.architecture == DIFFERENT_RELAXED) {
+                [false, false] => {
+                    "start it with `run --deterministic-relaxed-simd` to be able to move it"
+                }
+                _ => {
+                    "on riscv64 the engine runs them otherwise even with `--deterministic-relaxed-simd`, so it can move among \
+                     other processors only"
+                }
+            };
             anyhow::bail!(
                 "the guest uses relaxed SIMD operators, which do not do the same here ({self}) as where it \
-                 ran before ({from}): start it with `run --deterministic-relaxed-simd` to be able to move it"
+                 ran before ({from}): {advice}"
             );
         }
         if dependence.makes_nans && !is_same_nans {
@@ -369,6 +387,12 @@ mod tests {
                 .check_move(&processor("s390x", false, false), &wasm)
                 .is_err(),
             "the mode must not change either"
+        );
+        assert!(
+            processor("riscv64", false, true)
+                .check_move(&here, &wasm)
+                .is_err(),
+            "there the mode does not help"
         );
         let older = Processor {
             fused_multiply_add: false,
