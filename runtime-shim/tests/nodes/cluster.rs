@@ -119,7 +119,7 @@ impl Cluster {
                     "\"move-here\", "
                 };
                 policy += &format!(
-                    "[[peer]]\nname = \"{other}\"\naddress = \"127.0.0.1:{port}\"\nmay = [{may}\"read\"]\n"
+                    "[[peer]]\nname = \"{other}\"\naddress = \"127.0.0.1:{port}\"\nmay = [{may}\"read\", \"submit\"]\n"
                 );
             }
             let path = cluster.path().join("keys").join(name).join("node.toml");
@@ -154,6 +154,37 @@ impl Cluster {
         submit.args(["--", &rounds.to_string()]);
         let submitted = submit.output().expect("it starts");
         assert!(submitted.status.success(), "{}", text(&submitted.stderr));
+    }
+
+    /// Starts a program as `run --listen` does, in place of a node that is not running.
+    pub(crate) fn run_listening(&self, name: &str, program: Program, rounds: u32) -> Child {
+        self.put(program);
+        let Node { port, .. } = self.nodes[name];
+        let line = format!(
+            "run --listen 127.0.0.1:{port} --keys keys/{name} --checkpoint-every 200ms {}.wasm -- {rounds}",
+            program.0
+        );
+        let child = command(self.path(), &line)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let began = Instant::now();
+        while !self.run(name, "ps").stdout.starts_with(b"JOB")
+            || self.state(name, program.0) != "running"
+        {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "it does not listen"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
+    }
+
+    /// Is there anything that `run --listen` keeps?
+    pub(crate) fn keeps(&self, program: Program) -> bool {
+        self.path().join(format!("{}.node", program.0)).exists()
     }
 
     /// A command of the person for a node.

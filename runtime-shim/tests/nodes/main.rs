@@ -165,3 +165,45 @@ fn a_move_can_be_cancelled_and_planned() {
     assert!(text(&moving.stderr).contains("cancelled"));
     assert_eq!(cluster.state("east", "worker"), "running");
 }
+
+#[test]
+fn a_program_that_listens_moves_and_its_terminal_stays() {
+    let mut cluster = Cluster::new(&["east", "west"]);
+    let expected = cluster.undisturbed(WORKER, 2000);
+    cluster.kill("east");
+    let program = cluster.run_listening("east", WORKER, 2000);
+    for (from, to) in [("east", "west"), ("west", "east"), ("east", "west")] {
+        let moved = cluster.run(from, &format!("move worker {to}"));
+        assert_eq!(status(&moved), 0, "{}", text(&moved.stderr));
+    }
+    let ended = program.wait_with_output().expect("it ends");
+    assert_eq!(status(&ended), 7);
+    assert!(ended.stdout == expected, "the output differs");
+    assert!(!cluster.keeps(WORKER));
+}
+
+#[test]
+fn a_program_that_listens_goes_on_when_it_is_killed_and_ends_when_it_is_interrupted() {
+    let mut cluster = Cluster::new(&["east"]);
+    let expected = cluster.undisturbed(WORKER, 1000);
+    cluster.kill("east");
+    let mut program = cluster.run_listening("east", WORKER, 1000);
+    std::thread::sleep(Duration::from_millis(600));
+    program.kill().expect("it is a child");
+    program.wait().expect("it was killed");
+    assert!(cluster.keeps(WORKER));
+    let program = cluster.run_listening("east", WORKER, 1000);
+    let ended = program.wait_with_output().expect("it ends");
+    assert_eq!(status(&ended), 7);
+    assert!(ended.stdout == expected, "the output differs");
+    assert!(!cluster.keeps(WORKER));
+
+    let program = cluster.run_listening("east", WORKER, 100_000);
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &program.id().to_string()])
+        .status();
+    assert!(interrupted.expect("it starts").success());
+    let ended = program.wait_with_output().expect("it ends");
+    assert_eq!(status(&ended), 130);
+    assert!(!cluster.keeps(WORKER));
+}

@@ -1,7 +1,9 @@
 //! A node: runs jobs, and moves them to and from other nodes.
 //!
 //! ```text
-//! serve --> Node --- requests (serving) --- submit, ps, logs, attach, move, cancel, kill, resolve, plan
+//! serve, run --listen
+//!   |
+//!   '-----> Node --- requests (serving) --- submit, ps, logs, attach, move, cancel, kill, resolve, plan
 //!             |  jobs: Job --> guest, streams, tracker, checkpoints
 //!             |  machines: source, destination <--> links <--> other nodes
 //!             '  journals: who may run a job
@@ -21,11 +23,13 @@ mod job;
 mod journals;
 pub(crate) mod keys_command;
 mod links;
+mod listening;
 pub(crate) mod move_command;
 mod offers;
 mod output;
 mod planning;
 mod requests;
+pub(crate) mod run_listening;
 mod sending;
 pub(crate) mod serve;
 mod serving;
@@ -172,6 +176,15 @@ impl Node {
 
     pub(crate) fn is_moving(&self, job: &JobId) -> bool {
         lock(&self.arriving).contains(job) || self.departures().contains_key(job)
+    }
+
+    /// Waits until no job is on its way from here.
+    pub(crate) async fn moves_have_ended(&self) {
+        let departures: Vec<_> = self.departures().values().cloned().collect();
+        for mut departure in departures {
+            // Its machine may be gone already.
+            let _ = departure.outcome.wait_for(Option::is_some).await;
+        }
     }
 
     /// Jobs that run here, and bytes of their memories.

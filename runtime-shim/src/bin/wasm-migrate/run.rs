@@ -9,6 +9,8 @@ use clap::Args;
 use crate::checkpoint_files::Newest;
 use crate::keys::ReadKeys;
 use crate::launch::{Launch, Variable};
+#[cfg(feature = "nodes")]
+use crate::node::run_listening::{Command, ListenOptions};
 use crate::options::{HostOptions, variable};
 use crate::portability::Processor;
 use crate::session::{Begin, Program, Session};
@@ -34,6 +36,9 @@ pub(crate) struct Arguments {
     keys: ReadKeys,
     #[command(flatten)]
     host: HostOptions,
+    #[cfg(feature = "nodes")]
+    #[command(flatten)]
+    listen: ListenOptions,
     /// The guest's arguments.
     #[arg(last = true)]
     args: Vec<String>,
@@ -47,8 +52,21 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         fresh,
         keys,
         host,
+        #[cfg(feature = "nodes")]
+        listen,
         args,
     } = arguments;
+    #[cfg(feature = "nodes")]
+    if listen.is_wanted() {
+        return listen.run(Command {
+            module: path,
+            args,
+            env,
+            dirs: host.dirs,
+            portability: host.portability,
+            checkpoint_every: host.checkpoint_every,
+        });
+    }
     let shipping = host.ship.shipping()?;
     let processor = Processor::here(host.portability);
     let wasm = module::read(&path)?;

@@ -1,5 +1,6 @@
 //! How tools reach a node.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,29 @@ impl NodeOptions {
 
     pub(crate) fn address(&self) -> &str {
         &self.node
+    }
+
+    /// Of a node in this process, as itself.
+    pub(crate) fn to_own(address: SocketAddr, keys: Option<PathBuf>, via: ViaOption) -> Self {
+        let host = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        Self {
+            node: SocketAddr::new(host, address.port()).to_string(),
+            insecure_loopback: keys.is_none(),
+            keys,
+            via,
+        }
+    }
+
+    /// Asks something that is just done or not.
+    pub(crate) async fn ask(&self, request: &Request) -> anyhow::Result<()> {
+        let mut connection = self.connect().await?;
+        connection.ask(request).await?;
+        connection.close().await;
+        Ok(())
     }
 
     pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {

@@ -1,7 +1,7 @@
 //! `wasm-migrate submit`, `ps`, `logs`, `attach`, `cancel`, `kill` and `resolve`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -136,13 +136,7 @@ pub(crate) fn submit(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
         args,
     } = arguments;
     let wasm = module::read(&path)?;
-    let job = match job {
-        Some(job) => job,
-        None => {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            JobId::new(stem.into_owned()).context("name the job with --job")?
-        }
-    };
+    let job = job_name(job, &path)?;
     let submission = Submission {
         job: job.clone(),
         module: Digest(*blake3::hash(&wasm).as_bytes()),
@@ -154,24 +148,45 @@ pub(crate) fn submit(arguments: SubmitArguments) -> anyhow::Result<ExitCode> {
         wants_input: input,
     };
     runtime()?.block_on(async {
-        let mut connection = node.connect().await?;
-        connection.send(&Request::Submit(submission)).await?;
-        let mut reply = connection.reply().await?;
-        if let Reply::SendModule = reply {
-            for piece in wasm.chunks(PIECE_BYTES).chain([&[][..]]) {
-                connection.send(&Request::Piece(piece.to_vec())).await?;
-            }
-            reply = connection.reply().await?;
-        }
-        match reply {
-            Reply::Done => {
-                connection.close().await;
-                note(format_args!("job {job} runs on {}", node.address()));
-                Ok(ExitCode::SUCCESS)
-            }
-            other => unexpected(&other),
-        }
+        submit_to(&node, submission, &wasm).await?;
+        note(format_args!("job {job} runs on {}", node.address()));
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// A job's name, which is the module's if none was given.
+pub(crate) fn job_name(given: Option<JobId>, module: &Path) -> anyhow::Result<JobId> {
+    given.map_or_else(
+        || {
+            let stem = module.file_stem().unwrap_or_default().to_string_lossy();
+            JobId::new(stem.into_owned()).context("name the job with --job")
+        },
+        Ok,
+    )
+}
+
+/// Starts a job.
+pub(crate) async fn submit_to(
+    node: &NodeOptions,
+    submission: Submission,
+    wasm: &[u8],
+) -> anyhow::Result<()> {
+    let mut connection = node.connect().await?;
+    connection.send(&Request::Submit(submission)).await?;
+    let mut reply = connection.reply().await?;
+    if let Reply::SendModule = reply {
+        for piece in wasm.chunks(PIECE_BYTES).chain([&[][..]]) {
+            connection.send(&Request::Piece(piece.to_vec())).await?;
+        }
+        reply = connection.reply().await?;
+    }
+    match reply {
+        Reply::Done => {
+            connection.close().await;
+            Ok(())
+        }
+        other => unexpected(&other),
+    }
 }
 
 pub(crate) fn ps(arguments: &PsArguments) -> anyhow::Result<ExitCode> {
@@ -270,8 +285,8 @@ pub(crate) fn attach(arguments: AttachArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Prints what a job writes, wherever it goes.
-async fn follow_output(
+/// Prints what a job writes, wherever it goes. The exit status is the job's.
+pub(crate) async fn follow_output(
     mut node: NodeOptions,
     mut question: OutputQuestion,
     mut input: Option<TerminalInput>,
@@ -428,9 +443,7 @@ pub(crate) fn resolve(arguments: ResolveArguments) -> anyhow::Result<ExitCode> {
 
 fn ask(node: &NodeOptions, request: &Request) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
-        let mut connection = node.connect().await?;
-        connection.ask(request).await?;
-        connection.close().await;
+        node.ask(request).await?;
         Ok(ExitCode::SUCCESS)
     })
 }
